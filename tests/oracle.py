@@ -146,6 +146,12 @@ def vote(codes: list[Array], rule: str) -> Array:
     return np.apply_along_axis(lambda v: np.bincount(v - lowest).argmax() + lowest, 0, stacked.astype(np.int64))
 
 
+def held_bits(macro: MacroConfig, bits: Array) -> tuple[Array, Array]:
+    """Bits that the cells of a tile's columns hold, and which columns hold complements. # (..., n, rows), (..., n)"""
+    is_complement = (2 * bits.sum(-1) > bits.shape[-1]) & (macro.weight_coding == "flip")
+    return np.where(is_complement[..., None], 1 - bits, bits), is_complement
+
+
 def product(
     macro: MacroConfig, signed: bool, x: Array, w: Array, tiles: list[list[int]], normal: Normal | None = None
 ) -> Array:
@@ -155,20 +161,23 @@ def product(
     top = top_code(macro)
     for t, tile in enumerate(tiles):
         for number, cycle in enumerate(conversions(macro, signed)):
-            digit = cycle.x_digit(x[..., tile])
-            count, driven = digit @ cycle.w_digit(w[..., tile]).swapaxes(-1, -2), np.zeros((*digit.shape[:-1], 1))
+            digit, held = cycle.x_digit(x[..., tile]), cycle.w_digit(w[..., tile])
+            held, is_complement = held_bits(macro, held)
+            weight = cycle.weight * np.where(is_complement, -1, 1)[:, None]
+            exact += cycle.weight * is_complement[:, None] * digit.sum(-1, keepdims=True)
+            count, driven = digit @ held.swapaxes(-1, -2), np.zeros((*digit.shape[:-1], 1))
             for row in range(digit.shape[-1]):
                 driven[..., 0] += digit[..., row] != 0
             if cycle.digital and not macro.digital_adc:
-                exact += cycle.weight * count
+                exact += weight * count
                 continue
             draws = [None if normal is None else normal(t, number, v).reshape(count.shape) for v in range(cycle.votes)]
             reads = [convert(macro, cycle, count, z, driven) for z in draws]
             code = reads[0] if cycle.votes == 1 else vote(reads, macro.vote)
             if macro.adc_step is not None:
-                exact += cycle.weight * (code.astype(np.float64) * macro.adc_step + macro.adc_low)
+                exact += weight * (code.astype(np.float64) * macro.adc_step + macro.adc_low)
                 continue
-            codes += code.astype(np.float64) * (cycle.weight * (1 if top is None else cycle.full_scale))
+            codes += code.astype(np.float64) * (weight * (1 if top is None else cycle.full_scale))
     return codes / (top or 1) + exact
 
 

@@ -11,6 +11,7 @@ from asim_lightning.circuit.static import StaticEffects, static_effects
 from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 
 VOTES = ("mode", "median", "mean")
+WEIGHT_CODINGS = ("plain", "flip")
 _BOLTZMANN = 1.380649e-23  # J/K
 _noise = partial(
     setting, 0.0, unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True,
@@ -42,6 +43,9 @@ class MacroConfig:
         adc_low: Count that code 0 stands for: 0..1048576; needs `adc_step`.
         encoding_bits: Input bits that a cycle applies at once (1: bit-serial): 1..input_bits.
         weight_parallel: Whether one conversion takes all weight bits and all input bits at once.
+        weight_coding: plain, or flip: a column of a tile with ones in more than half of its rows in use holds the
+            complement of each bit. The digital side then adds (sum of the inputs) - (code), so that a column has at
+            most ``rows // 2`` ones.
         random_noise: Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %.
         nonlinear_noise: Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale:
             0..100 %.
@@ -71,6 +75,7 @@ class MacroConfig:
     adc_low: int = setting(0, label="count of code 0", kw_only=True, within=(0, 2**20))
     encoding_bits: int = setting(1, label="input bits a cycle")
     weight_parallel: bool = setting(False, label="weight parallel")
+    weight_coding: str = setting("plain", label="weight coding", kw_only=True)
     random_noise: float | str = _noise(label="random noise")
     nonlinear_noise: float | str = _noise(
         label="nonlinear noise", no_limit="random noise of the same size is at least as hard"
@@ -283,6 +288,7 @@ class MacroConfig:
 
     def _check_combinations(self) -> None:
         check_choice("`macro.vote`", self.vote, VOTES)
+        check_choice("`macro.weight_coding`", self.weight_coding, WEIGHT_CODINGS)
         ideal, votes = self.adc_bits is None, self.vote_levels > 0 and self.votes > 1
         has_step, parallel = self.adc_step is not None, self.weight_parallel
         of_ideal = "for an ideal converter (adc_bits null)"
@@ -296,6 +302,7 @@ class MacroConfig:
             (parallel and self.adc_bits == 1, "adc_bits", "2..16 or null with weight_parallel"),
             (parallel and self.encoding_bits != 1, "encoding_bits", "1 with weight_parallel"),
             (parallel and self.digital_levels, "digital_levels", "0 with weight_parallel"),
+            (parallel and self.weight_coding != "plain", "weight_coding", "plain with weight_parallel"),
         ):
             if refused:
                 raise ValueError(f"`macro.{name}` must be {allowed}, got {getattr(self, name)!r}")

@@ -11,9 +11,9 @@ from asim_lightning.circuit.macro import MacroConfig
 class Cycle:
     """One conversion of a column.
 
-    The count is ``sum over rows of w_digit * x_digit``. Its code adds ``sign * 2^shift * full_scale / top_code * code``
-    to the output; with `adc_step` it adds ``sign * 2^shift * (adc_step * code + adc_low)``. A cycle without ADC adds
-    ``sign * 2^shift * count``.
+    The count is ``sum over rows of w_digit * x_digit``, with the weight digit that cells hold. Its code adds
+    ``sign * 2^shift * full_scale / top_code * code`` to the output; with `adc_step` it adds ``sign * 2^shift *
+    (adc_step * code + adc_low)``. A cycle without ADC adds ``sign * 2^shift * count``.
     """
 
     weight_bits: tuple[int, ...]
@@ -132,6 +132,8 @@ def _adc_range(macro: MacroConfig, converted: bool, digit: int, rows_in_use: int
     if macro.adc_step is None:
         return {}
     most = None if rows_in_use is None else min(rows_in_use, macro.rows) * digit
+    if macro.weight_coding == "flip" and not macro.static.has_stuck_cells:  # no column has more ones than zeros
+        most = min(rows_in_use or macro.rows, macro.rows) // 2 * digit
     converter = {"adc_step": macro.adc_step, "adc_low": macro.adc_low} if converted else {}
     return {**converter, "most_count": most}
 

@@ -95,7 +95,12 @@ class Transfer:
     @property
     def offset(self) -> int:
         """Counts that codes of 0 add to an output per tile: ``adc_low * sum of sign * 2^shift`` of converted cycles."""
-        return self.macro.adc_low * sum(c.sign * 2**c.shift for c in self.cycles if c.converted)
+        return sum(map(self.offset_of, range(self.macro.weight_bits)))
+
+    def offset_of(self, bit: int) -> int:
+        """The part of `offset` by the cycles whose lowest weight bit this is."""
+        cycles = (c for c in self.cycles if c.converted and c.weight_bits[0] == bit)
+        return self.macro.adc_low * sum(c.sign * 2**c.shift for c in cycles)
 
     def code_weight(self, cycle: Cycle, votes: int | None = None) -> int:
         """Weight of a code in the integer sum of codes, in units of ``scale / divisor`` of an output: sign, binary

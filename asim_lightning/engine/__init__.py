@@ -18,13 +18,14 @@ specification) make every conversion.
 """
 
 from asim_lightning.engine.chips.chip import Chip
-from asim_lightning.engine.chips.effects import check_saved, converters_of, stuck_weights
+from asim_lightning.engine.chips.effects import check_saved, converters_of
 from asim_lightning.engine.chips.saved_chip import SavedChip
 from asim_lightning.engine.engines import ENGINES, KERNELS, choose, decision, refusals
 from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope, noise_context
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
-from asim_lightning.engine.program import Engine, Program, Weights, sums_of
+from asim_lightning.engine.program import Engine, Program, sums_of
 from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.weights import StoredBits, Weights
 
 __all__ = [
     "ENGINES",
@@ -39,6 +40,7 @@ __all__ = [
     "Program",
     "Quantizer",
     "SavedChip",
+    "StoredBits",
     "Tile",
     "Weights",
     "check_saved",
@@ -48,6 +50,5 @@ __all__ = [
     "decision",
     "noise_context",
     "refusals",
-    "stuck_weights",
     "sums_of",
 ]

@@ -16,6 +16,7 @@ from asim_lightning.engine.error_tables import Block, ErrorTables
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.overlap import SAMPLE_NODES, nearest, sample_sums, shares_of_values
 from asim_lightning.engine.product import Product, Tile
+from asim_lightning.engine.weights import StoredBits
 
 _DRAWS = 16
 _TAIL = 1.5
@@ -87,43 +88,56 @@ def random_values(rows: int, input_bits: int) -> RandomInputs:
 
 
 def variance_of_outputs(
-    product: Product, tiles: list[Tile], w: Tensor, block: Block, rows: int, found: ErrorTables
+    product: Product, tiles: list[Tile], stored: StoredBits, block: Block, rows: int, found: ErrorTables
 ) -> Tensor:
     """Variance of the sum of a block's errors for one input digit, at the nodes of `random_inputs`.
 
     Args:
         tiles: Tiles of so many rows.
+        stored: Bits on these tiles.
         found: Tables of the block on these tiles.
 
     Returns:
         # (outputs, tiles, nodes), float32
     """
     top, by_driven = 2 ** len(block.cycle.input_bits) - 1, found.driven is not None
-    inputs = random_inputs(rows, top, by_driven).digits.to(w.device)
-    every = [_errors_of_digit(product, tile, w, block, inputs, found) for tile in tiles]
+    inputs = random_inputs(rows, top, by_driven).digits.to(stored.weights.integers.device)
+    every = [
+        _errors_of_digit(product, tile, stored.of_tiles([number]), block, inputs, found)
+        for number, tile in enumerate(tiles)
+    ]
     return torch.stack([each.square().unflatten(-1, (-1, _DRAWS)).mean(-1) for each in every], -2)
 
 
 def variance_of_signed(
-    product: Product, tiles: list[Tile], w: Tensor, parts: list[tuple[Block, ErrorTables]], rows: int, input_bits: int
+    product: Product,
+    tiles: list[Tile],
+    stored: StoredBits,
+    parts: list[tuple[Block, ErrorTables]],
+    rows: int,
+    input_bits: int,
 ) -> Tensor:
     """Variance of the sum of all errors for signed inputs, at the nodes of `random_values`. Top bits of a small input
     are like its sign. # (outputs, tiles, nodes), float32"""
-    values, every = random_values(rows, input_bits).digits.to(w.device, torch.int32), []
-    for tile in tiles:
-        total = torch.zeros((), dtype=torch.float32, device=w.device)
+    device = stored.weights.integers.device
+    values, every = random_values(rows, input_bits).digits.to(device, torch.int32), []
+    for number, tile in enumerate(tiles):
+        of_tile = stored.of_tiles([number])
+        total = torch.zeros((), dtype=torch.float32, device=device)
         for block, found in parts:
             for (bits, signed), factor in zip(block.inputs, block.factors(0)[0], strict=True):
-                total = total + factor * _errors_of_digit(product, tile, w, block, digits(values, bits, signed), found)
+                its = _errors_of_digit(product, tile, of_tile, block, digits(values, bits, signed), found)
+                total = total + factor * its
         every.append(total.square().unflatten(-1, (-1, _DRAWS)).mean(-1))
     return torch.stack(every, -2)
 
 
 def _errors_of_digit(
-    product: Product, tile: Tile, w: Tensor, block: Block, inputs: Tensor, found: ErrorTables
+    product: Product, tile: Tile, stored: StoredBits, block: Block, inputs: Tensor, found: ErrorTables
 ) -> Tensor:
     """Sum over weight bits of the mean errors at the counts of random digits, without the part that counts as their
     mean. # (outputs, draws)"""
+    w = stored.weights.integers
     total, integers = torch.zeros((), dtype=torch.float32, device=w.device), w.to(torch.int32)
     geometry, errors, mean = product.geometry(None, w), found.errors, found.mean
     if errors is None:
@@ -137,5 +151,6 @@ def _errors_of_digit(
         if mean is not None:
             of_inputs = mean[0].values.to(w.device)[inputs.sum(0).long() - mean[0].low]
             error -= mean[1].values.to(w.device)[plane.sum(-1).long() - mean[1].low] @ of_inputs.T
-        total = total + factor * error
+        # (outputs, tiles of 1) or a single 1
+        total = total + factor * stored.signs(bits[0]) * error
     return total

@@ -47,6 +47,7 @@ from asim_lightning.engine.product import Product, Tile
 from asim_lightning.engine.static_moments import shared_charge
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weight_errors import by_cells, by_stuck_cells
+from asim_lightning.engine.weights import StoredBits, Weights
 
 Terms = tuple[Tensor, Tensor]
 """Functions of the inputs and of the weights; their products, summed over the last dimension, are a moment.
@@ -75,6 +76,8 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     by_rows: dict[int, list[int]] = {}
     for number, tile in enumerate(tiles):
         by_rows.setdefault(found.rows_of(tile), []).append(number)
+    stored = Weights(w).stored(product, transfer.macro)
+    held = stored.weights.integers
     # terms by moment: in the end one product each
     sides: dict[str, list[Terms]] = {}
     # errors that converters repeat, and counts that share a charge, in all blocks of the same tiles
@@ -84,9 +87,9 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
     with exact_float32(x.device.type):
         for block in blocks(transfer):
             inputs = input_digit_sums(product, tiles, x, w, block.inputs)
-            weights = weight_digit_sums(product, tiles, w, block.weights)
+            weights = weight_digit_sums(product, tiles, held, block.weights)
             for rows, chosen in by_rows.items():
-                at = _Tiles(product, transfer, block, inputs, weights, chosen)
+                at = _Tiles(product, transfer, block, inputs, weights, chosen, stored)
                 together = len(block.weights) > 1 and not product.batched_weight
                 its = error_tables(transfer, block.cycle, rows, found.outputs, together)
                 for moment, tables in (
@@ -99,8 +102,8 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
                     if transfer.signed_input:
                         signed.setdefault(rows, []).append((block, its))
                     else:
-                        held = [tiles[number] for number in chosen]
-                        of_outputs = variance_of_outputs(product, held, w, block, rows, its)
+                        its_tiles = [tiles[number] for number in chosen]
+                        of_outputs = variance_of_outputs(product, its_tiles, stored.of_tiles(chosen), block, rows, its)
                         top, by_driven = 2 ** len(block.cycle.input_bits) - 1, its.driven is not None
                         at_nodes = random_inputs(rows, top, by_driven).table
                         sides.setdefault("variance", []).append(at.with_weights(at_nodes, of_outputs))
@@ -109,7 +112,7 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
                         repeated.setdefault((moment, rows), []).append(at.repeated(tables))
         for rows, of_blocks in signed.items():
             sides.setdefault("variance", []).append(
-                _of_signed(product, transfer, x, w, tiles, by_rows[rows], of_blocks)
+                _of_signed(product, transfer, x, stored, tiles, by_rows[rows], of_blocks)
             )
         shared = _shared_converters(product, transfer, w)
         for (moment, _), parts in repeated.items():
@@ -121,9 +124,9 @@ def expected_error(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -
             _summed(product, sides.get(moment, []), x) for moment in ("mean", "variance", "counts", "errors", "charge")
         )
         if "counts" in sides:
-            variance = variance + _of_cells(product, transfer, x, w, *cells)
+            variance = variance + _of_cells(product, transfer, x, held, *cells)
         if transfer.macro.static.has_stuck_cells:
-            of_mean, of_variance = by_stuck_cells(product, transfer, x, w)
+            of_mean, of_variance = by_stuck_cells(product, transfer, x, stored)
             mean, variance = mean + _flat(product, of_mean), variance + _flat(product, of_variance)
     return mean, variance.clamp_min_(0.0).sqrt_()
 
@@ -132,17 +135,17 @@ def _of_signed(
     product: Product,
     transfer: Transfer,
     x: Tensor,
-    w: Tensor,
+    stored: StoredBits,
     tiles: list[Tile],
     chosen: list[int],
     blocks: list[tuple[Block, ErrorTables]],
 ) -> Terms:
     """Terms of the variance of all errors of signed inputs on chosen tiles, which have the same number of rows."""
-    bits, held = transfer.macro.input_bits, [tiles[number] for number in chosen]
+    bits, held, w = transfer.macro.input_bits, [tiles[number] for number in chosen], stored.weights.integers
     rows = product.geometry(None, w).rows_of(held[0])
     sizes = input_digit_sums(product, tiles, x.abs(), w, ((magnitude_bits(bits), False),))
     a = _of_inputs(product, sizes, chosen, random_values(rows, bits).table, [1.0])
-    b = variance_of_signed(product, held, w, blocks, rows, bits)
+    b = variance_of_signed(product, held, stored.of_tiles(chosen), blocks, rows, bits)
     return a.flatten(-2), _of_weights(product, b, a)
 
 
@@ -170,13 +173,24 @@ class _Tiles:
     inputs: Tensor
     weights: Tensor
     chosen: list[int]
+    stored: StoredBits
 
     def terms(self, tables: Tables, signed: bool) -> Terms:
         """Terms of a moment, summed over tiles; a moment of signed errors has signs, else weights are squared."""
         of_inputs, of_weights = self.block.factors(0 if signed else 1)
         a = _of_inputs(self.product, self.inputs, self.chosen, tables[0], of_inputs)
-        b = _table_sums(self.weights[..., self.chosen, :], tables[1], of_weights)
+        sums = self.weights[..., self.chosen, :]
+        if signed and self.stored.flips is not None:
+            factors = self._signs * torch.tensor(of_weights, device=sums.device)  # (..., tiles, digits)
+            b = (tables[1].values.to(sums.device)[sums.long() - tables[1].low] * factors[..., None]).sum(-2)
+        else:
+            b = _table_sums(sums, tables[1], of_weights)
         return a.flatten(-2), _of_weights(self.product, b, a)
+
+    @property
+    def _signs(self) -> Tensor:
+        """Factor of the errors of each weight digit. # () or (..., tiles, digits)"""
+        return self.stored.of_tiles(self.chosen).signs([bits[0] for bits, _ in self.block.weights])
 
     def with_weights(self, table: Table, of_weights: Tensor) -> Terms:
         """Terms of a variance with a function of the weights for each function of the inputs.
@@ -196,6 +210,7 @@ class _Tiles:
         sums = self.weights[..., self.chosen, :]
         values = table.values.to(sums.device)[sums.long() - table.low].unflatten(-1, (functions, -1)).transpose(-1, -2)
         bits = 1 if macro.weight_parallel else macro.weight_bits
+        values = values * self._signs[..., None, None]
         placed = values.new_zeros(*sums.shape[:-1], bits, *values.shape[-2:])
         for place, ((lowest, *_), _) in enumerate(self.block.weights):
             placed[..., lowest, :, :] = values[..., place, :, :] * of_weights[place]

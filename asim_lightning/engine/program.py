@@ -1,4 +1,4 @@
-"""A layer's integer weights, and its program: an engine prepares it once and runs it at each call."""
+"""The program of a layer's product: an engine prepares it once and runs it at each call."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
@@ -15,19 +15,15 @@ from asim_lightning.engine import byte_passes
 from asim_lightning.engine.chips.cells import Cells
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
-from asim_lightning.engine.chips.effects import converters_of, stuck_weights
+from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.torch_modes import is_recorded
+from asim_lightning.engine.weights import StoredBits, Weights
 
 SomeProgram = TypeVar("SomeProgram", bound="Program")
-Form = TypeVar("Form")
-_MOST_FORMS = 8
-"""Most forms in memory: a macro needs up to three, but a sweep over rows needs new ones for each point."""
-
-
 MOST_CELL_BYTES = 2**33
 """Most memory for the cells of all programs of a process: 2 bytes for each bit of each weight."""
 
@@ -40,34 +36,6 @@ class _OfCells(Protocol):
 CellForm = TypeVar("CellForm", bound=_OfCells)
 _forms_of_cells: WeakSet[_OfCells] = WeakSet()
 _cells_lock = Lock()
-
-
-class Weights:
-    """Integers, which must not change, and the forms that engines made of them, such as packed bit planes. A form
-    depends on bits, rows and geometry, but not on noise.
-
-    Args:
-        integers: float32. # (*weight), or (batch, *weight)
-    """
-
-    def __init__(self, integers: Tensor) -> None:
-        self.integers = integers
-        self._forms: dict[Hashable, object] = {}
-
-    def form(self, key: Hashable, make: Callable[[Tensor], Form]) -> Form:
-        """The form of a key, made at its first use.
-
-        Args:
-            key: Everything besides the integers that the form depends on.
-        """
-        forms = self._forms
-        if key in forms:
-            return forms[key]  # type: ignore[return-value]
-        with torch.inference_mode(False), torch.no_grad():
-            made = make(self.integers)
-        # a new dictionary, because other threads may read the old one
-        self._forms = {**dict(list(forms.items())[-_MOST_FORMS + 1 :]), key: made}
-        return made
 
 
 @dataclass(eq=False)
@@ -96,9 +64,9 @@ class Program(ABC):
         """Integers of the weights. # (*weight), or (batch, *weight) if the product says so"""
         return self.given_weights.integers
 
-    def of(self: SomeProgram, weights: Tensor) -> SomeProgram:
+    def of(self: SomeProgram, weights: Weights) -> SomeProgram:
         """The same program with the second operand of one call, for a product of two activations."""
-        return replace(self, weights=Weights(weights))
+        return replace(self, weights=weights)
 
     def __call__(
         self, x: Tensor, quantizer: Quantizer, step: Tensor, bias: Tensor | None = None, noise: Noise | None = None
@@ -158,6 +126,11 @@ class ConvertingProgram(Program):
     chip: Chip = field(default_factory=Chip)
     converters: Converters | None = field(default=None, kw_only=True)
     kept: dict[Hashable, Any] = field(default_factory=dict, kw_only=True, repr=False)
+
+    @property
+    def stored(self) -> StoredBits:
+        """The bits that cells hold for the weights."""
+        return self.given_weights.stored(self.product, self.transfer.macro)
 
     def of_chip(self, shape: torch.Size, key: Hashable, make: Callable[[Converters | None], Any]) -> Any:
         """``make`` of the errors of the converters for weights of a shape, computed at the first use."""
@@ -255,7 +228,7 @@ def sums_of(
     """Sums of an engine for one call, without keeping anything; x and w are integers, see `Program.sums`. Default: the
     chip that the read simulates."""
     chip = Chip.at(noise.chip, noise.name) if chip is None else chip
-    held = Weights(stuck_weights(chip, product, transfer, w))
+    held = Weights(w).on_chip(chip, product, transfer)
     return engine.prepare(product, transfer, held, chip).sums(x, noise)
 
 

@@ -23,13 +23,13 @@ from asim_lightning.engine.program import (
     EVERY_CONVERSION,
     ConvertingProgram,
     Tap,
-    Weights,
     prefers_nothing,
     required,
     runs_everywhere,
 )
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
+from asim_lightning.engine.weights import StoredBits, Weights
 
 CPU_ELEMENTS = 2**20
 """Counts in flight on a CPU: 4 MB, so that the passes over them stay in its caches."""
@@ -66,14 +66,16 @@ class ReferenceProgram(ConvertingProgram):
 
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
         ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). An ADC with a
-        set range adds ``sign * 2^shift * (adc_step * code + adc_low)`` instead. `Converters` says how a converter's
+        set range adds ``sign * 2^shift * (adc_step * code + adc_low)`` instead. Codes of a column of complements count
+        negatively (`StoredBits`). `Converters` says how a converter's
         errors change levels and codes. Codes times their weight (`Transfer.code_weight`) are summed as integers, and so
         are the exact counts of digital cycles.
 
         float64, or float32 if the device has no float64. # (batch, *outputs)
         """
         product, transfer, source = self.product, self.transfer, required(noise)
-        x, w = x.to(torch.int32), self.w.to(torch.int32)
+        stored = self.stored
+        x, w = x.to(torch.int32), stored.weights.integers.to(torch.int32)
         max_elements = self.max_elements
         if max_elements is None:
             max_elements = CPU_ELEMENTS if x.device.type == "cpu" else DEVICE_ELEMENTS
@@ -87,12 +89,11 @@ class ReferenceProgram(ConvertingProgram):
         kept: dict[Any, Tensor] = {}  # for this call only: digits take 28 bytes a weight of 8 bits
 
         def part(low: int) -> Tensor:
-            weight = w[low : low + step] if product.batched_weight else w
+            own = slice(low, low + step)
+            weight, held = (w[own], stored.parts(own)) if product.batched_weight else (w, stored)
             planes = {} if product.batched_weight else kept
             with torch.no_grad():
-                return self._rows(
-                    x[low : low + step], weight, source.rows(low, low + step), planes, places, errors, cells
-                )
+                return self._rows(x[own], (weight, held), source.rows(low, low + step), planes, places, errors, cells)
 
         with exact_float32(x.device.type):
             if x.device.type == "cpu" and len(x) >= torch.get_num_threads() > 1 and self.tap is None:
@@ -103,15 +104,23 @@ class ReferenceProgram(ConvertingProgram):
         return torch.cat(parts) if len(parts) != 1 else parts[0]
 
     def _rows(
-        self, x: Tensor, w: Tensor, noise: Noise, planes: dict[Any, Tensor], places: Places, errors: Converters | None,
-        cells: Cells | None,
+        self, x: Tensor, weights: tuple[Tensor, StoredBits], noise: Noise, planes: dict[Any, Tensor], places: Places,
+        errors: Converters | None, cells: Cells | None,
     ) -> Tensor:  # fmt: skip
+        w, stored = weights
         product, transfer, column = self.product, self.transfer, self.transfer.column
         real = torch.float32 if x.device.type == "mps" else torch.float64
         whole = torch.int32 if len(places.tiles) * transfer.largest_sum < 2**31 else torch.int64
         kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
         codes: Tensor | None = None
         exact: Tensor | None = None
+
+        def signed(values: Tensor, tile: int, cycle: Cycle) -> Tensor:
+            if stored.flips is None:
+                return values
+            own = stored.signs(cycle.weight_bits[0])[..., tile]
+            return values * stored.of_outputs(product, own).to(values.dtype)
+
         for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
@@ -132,20 +141,19 @@ class ReferenceProgram(ConvertingProgram):
                     count = count if gains is None else count * places.geometry.per_output(gains).to(count)
                     if not cycle.converted:
                         found = count if self.tap is None else self.tap(tile_number, number, count, count[None])[0]
-                        exact = _added(exact, found.to(kind), cycle.sign * 2**cycle.shift)
+                        exact = _added(exact, signed(found.to(kind), tile_number, cycle), cycle.sign * 2**cycle.shift)
                         continue
                     own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
                     votes = self._codes(errors, (places, tile_number), cycle, count, own, driven)
                     if self.tap is not None:
                         votes = [*self.tap(tile_number, number, count, torch.stack(votes))]
                     code = votes[0] if len(votes) == 1 else vote(torch.stack(votes), transfer.macro.vote)
-                    codes = _added(codes, code.to(kind), transfer.code_weight(cycle))
-        total = torch.zeros((), dtype=real, device=x.device)
+                    codes = _added(codes, signed(code.to(kind), tile_number, cycle), transfer.code_weight(cycle))
+        total = stored.added(product, transfer, x, real)
         if codes is not None:
             # one division, so that a multiple of top_code comes back as a whole number of counts
-            total = total + codes.to(real) * transfer.scale / transfer.divisor
-        total = total if exact is None else total + exact.to(real)
-        return total + transfer.offset * len(places.tiles) if transfer.offset else total
+            total = (codes.to(real) * transfer.scale + total * transfer.divisor) / transfer.divisor
+        return total if exact is None else total + exact.to(real)
 
     def _codes(
         self, errors: Converters | None, at: tuple[Places, int], cycle: Cycle, count: Tensor, normals: list[Tensor],

@@ -8,6 +8,7 @@ from asim_lightning.engine.digit_sums import Bits
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.static_moments import cell_variance_of_bit
+from asim_lightning.engine.weights import StoredBits
 
 
 def by_cells(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Tensor:
@@ -43,12 +44,17 @@ def _cells(transfer: Transfer, w: Tensor, bits: Bits) -> Tensor:
     return sum(each, torch.zeros(w.shape, dtype=torch.float32, device=w.device))
 
 
-def by_stuck_cells(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+def by_stuck_cells(product: Product, transfer: Transfer, x: Tensor, stored: StoredBits) -> tuple[Tensor, Tensor]:
     """Mean and variance over chips of the change of the sums by stuck cells. # (batch, *outputs) each, float32"""
-    static, w_integers = transfer.macro.static, w.to(torch.int32)
-    zero, one = static.stuck_at_0, static.stuck_at_1
+    static, w = transfer.macro.static, stored.weights.integers
+    zero, one, w_integers = static.stuck_at_0, static.stuck_at_1, w.to(torch.int32)
     # a bit of 1 is lost, or a bit of 0 is set; two's complement weights of all bits add to -1
-    mean = _multiplied(product, x, -one - (zero + one) * w)
+    if stored.complements is None:
+        change = -one - (zero + one) * w
+    else:  # bits that are held as complements count negatively
+        both = (w_integers & stored.complements.to(torch.int32)).float()
+        change = -one * (1.0 + 2.0 * stored.complements) - (zero + one) * (w - 2.0 * both)
+    mean = _multiplied(product, x, change)
     variance = torch.zeros_like(w)
     for bit in range(transfer.macro.weight_bits):
         is_set = digits(w_integers, (bit,), False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import Cycle, Transfer, transfer
 from asim_lightning.circuit.voltage import at_voltage_of
-from asim_lightning.engine import Product
+from asim_lightning.engine import Product, Weights
 from asim_lightning.engine.adc_range import Histogram, Quality, fit_range, overall, qualities, together
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.reference import blocks
@@ -44,7 +44,8 @@ class LayerCounts:
 
     def add(self, product: Product, x: Tensor, w: Tensor) -> None:
         """Count a product of integers. # (batch, *inputs) and (*weight), or (batch, *weight)"""
-        x, w = x.to(torch.int32), w.to(torch.int32)
+        held = Weights(w).stored(product, self.circuit.macro).weights.integers
+        x, w = x.to(torch.int32), held.to(torch.int32)
         found = product.geometry(x, w)
         tiles = found.tiles(self.circuit.macro.rows)
         self.rows = tuple(found.rows_of(tile) for tile in tiles)

@@ -23,7 +23,6 @@ from asim_lightning.engine import (
     choose,
     current_scope,
     refusals,
-    stuck_weights,
 )
 from asim_lightning.engine.product import conversion_count
 from asim_lightning.engine.program import Tap
@@ -201,9 +200,8 @@ class OnMacro(QuantizedLayer):
             name = engine or choose(circuit, device)
             if engine and (why := refusals(circuit, device).get(name)):
                 raise ValueError(f"Layer `{self.name}` cannot be computed by the engine {name}: {why}")
-            if weights is not None and circuit.macro.static.has_stuck_cells:
-                weights = Weights(stuck_weights(chip, product, circuit, integers))
-            program = ENGINES[name].prepare(product, circuit, weights, chip)
+            held = None if weights is None else weights.on_chip(chip, product, circuit)
+            program = ENGINES[name].prepare(product, circuit, held, chip)
             program.max_elements = self.max_elements
             return program
 
@@ -212,7 +210,7 @@ class OnMacro(QuantizedLayer):
             program = operands.weight.program(macro, product, integers, prepare)
         else:
             program = self._prepared.programs.of(macro, product, lambda: prepare(None))
-            program = program.of(stuck_weights(found, product, circuit, integers))
+            program = program.of(Weights(integers).on_chip(found, product, circuit))
         if self.tap is None or not isinstance(program, ReferenceProgram):
             return program
         return replace(program, tap=self.tap)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.checks import built, check_flag, check_whole, named_class
 from asim_lightning.circuit import Transfer, transfer
-from asim_lightning.engine import ENGINES, Chip, Noise, Product, Weights, choose, reference, stuck_weights, sums_of
+from asim_lightning.engine import ENGINES, Chip, Noise, Product, Weights, choose, reference, sums_of
 from asim_lightning.engine.expected import expected_error
 from asim_lightning.engine.noise import WORD, layer_key, philox
 from asim_lightning.engine.program import Tap
@@ -144,7 +144,7 @@ class ChipNoise(TrainingNoise):
             if tap is None:
                 sums = sums_of(ENGINES[choose(circuit, x.device)], given.product, circuit, x, w, read, chip)
             else:
-                held = Weights(stuck_weights(chip, given.product, circuit, w))
+                held = Weights(w).on_chip(chip, given.product, circuit)
                 sums = replace(reference.prepare(given.product, circuit, held, chip), tap=tap).sums(x, read)
             limit = levels(circuit.macro.input_bits, circuit.signed_input) * levels(circuit.macro.weight_bits, True)
             return sums - given.product.integer(x, w, limit)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.engine import Product, SavedChip, Tile, noise_context, stuck_weights
+from asim_lightning.engine import Product, SavedChip, Tile, Weights, noise_context
 from asim_lightning.engine.chips.cells import GRID, Cells
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.product import Geometry
@@ -120,6 +120,8 @@ def layer_of(model: CimModule, name: str | None) -> OnMacro:
     """A layer on a macro by its full name; refuses other names, and layers in floating point with the reason."""
     layers = needed_layers(model, "A layer's conversions")
     if name is not None and name in layers:
+        if (coding := layers[name].macro.weight_coding) != "plain":
+            raise ValueError(f"`macro.weight_coding` must be plain for vectors and codes of a layer, got {coding}")
         return layers[name]
     row = next((row for row in model.report if row.name == name), None)
     why = f"layer `{name}` is not on a macro ({row.why_kept})" if row is not None else f"got {name or 'none'!r}"
@@ -214,7 +216,7 @@ def tapped(layer: OnMacro, tap: Tap) -> Iterator[None]:
 def _assembled(model: CimModule, recorder: Recorder, places: Sequence[int], chosen: Chosen) -> LayerVectors:
     layer, axes, product, at = recorder.layer, recorder.axes, recorder.product, list(recorder.at)
     circuit, chip = layer.transfer, layer.chip_of(model.chip)
-    w, held = stuck_weights(chip, product, circuit, recorder.w), None
+    w, held = Weights(recorder.w).on_chip(chip, product, circuit).integers, None
     if circuit.column.cell_sigma:
         held = Cells(Places(chip, product, circuit, product.weight_shape(w)))
     contents = None if held is None else held.units.float() * GRID  # (weight bits, *weight)

@@ -56,6 +56,11 @@ MACROS: dict[str, dict[str, Any]] = {
     "step 2, low 4, mode of 3": {**RANGE, "vote_levels": 3, "votes": 3, **NOISY},
     "step 2, current": {"adc_bits": 5, "adc_step": 2, **CURRENT},
     "mean of 4": {"vote_levels": 2, "votes": 4, "vote": "mean", **NOISY},
+    "flip": {"weight_coding": "flip", "adc_bits": 7, "adc_step": 1},
+    "flip, noisy": {"weight_coding": "flip", "adc_bits": 7, "adc_step": 1, **NOISY},
+    "flip, step 2, low 4, hybrid": {"weight_coding": "flip", **RANGE, "digital_levels": 3, **NOISY},
+    "flip, mode of 3": {"weight_coding": "flip", "vote_levels": 3, "votes": 3, **NOISY},
+    "flip, rows split a kernel": {"weight_coding": "flip", "rows": 4, "random_noise": 1.0},
 }
 DROOP: dict[str, Any] = {"column": "droop", "column_args": {"k": 0.1}}
 DROOPING: dict[str, dict[str, Any]] = {

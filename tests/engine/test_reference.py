@@ -38,6 +38,7 @@ def macros(draw: st.DrawFn, **fixed: Any) -> tuple[MacroConfig, bool]:
         digital_adc=draw(st.booleans()),
         column="charge" if alpha is None else "current",
         column_args={} if alpha is None else {"alpha": alpha},
+        weight_coding="plain" if parallel else draw(st.sampled_from(["plain", "flip"])),
     )
     return macro.with_fields(**{k: draw(v) for k, v in fixed.items()}), signed
 

@@ -23,11 +23,11 @@ from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import (
     EVERY_CONVERSION,
     ConvertingProgram,
-    Weights,
     prefers_nothing,
     required,
     why_not_tabulated,
 )
+from asim_lightning.engine.weights import Weights
 
 LONGEST_TABLE = 2**16
 """Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""
@@ -40,9 +40,11 @@ _LARGEST_CODE, _LARGEST_NORMAL = 2.0**22, 7.0
 
 @lru_cache(maxsize=1024)
 def refuses(transfer: Transfer) -> str | None:
-    """Why the fused engine does not compute a macro: `why_not_tabulated`, digits or votes are too large, or the kernel
-    could not round the column's levels and noise exactly."""
+    """Why the fused engine does not compute a macro: columns may hold complements, `why_not_tabulated`, digits or votes
+    are too large, or the kernel could not round the column's levels and noise exactly."""
     macro = transfer.macro
+    if macro.weight_coding != "plain":
+        return "columns may hold complements (weight_coding flip)"
     if why := why_not_tabulated(transfer, LONGEST_TABLE):
         return why
     for cycle in transfer.cycles:

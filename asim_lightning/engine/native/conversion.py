@@ -51,7 +51,6 @@ class Conversion:
         output_shape: # (batch, *outputs)
         form_key: Everything besides the weights that the form of the weights depends on.
         samples: Samples that are computed at a time.
-        offset: Counts added to each output besides its weighted codes.
         kept: Objects that the job points to.
     """
 
@@ -59,7 +58,6 @@ class Conversion:
     output_shape: tuple[int, ...]
     form_key: str
     samples: int
-    offset: int
     kept: tuple[Any, ...]
 
 
@@ -107,9 +105,7 @@ def conversion_of(
     sample = 8 * prod(output_shape[1:]) + 4 * prod(x[0][1:])
     if transfer.column.depends_on_driven:
         sample += 4 * found.groups * found.windows * len(tiles) * len(schedule.digits)
-    return Conversion(
-        job, output_shape, key, max(1, _BYTES // max(1, sample)), transfer.offset * len(tiles), (*kept, array, schedule)
-    )
+    return Conversion(job, output_shape, key, max(1, _BYTES // max(1, sample)), (*kept, array, schedule))
 
 
 def _images(

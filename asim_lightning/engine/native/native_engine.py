@@ -27,11 +27,11 @@ from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import (
     EVERY_CONVERSION,
     ConvertingProgram,
-    Weights,
     prefers_nothing,
     required,
     why_not_tabulated,
 )
+from asim_lightning.engine.weights import StoredBits, Weights
 
 ALGORITHM, SAME_NOISE, prefers = EVERY_CONVERSION, True, prefers_nothing
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
@@ -87,7 +87,8 @@ class NativeProgram(ConvertingProgram):
 
         # (batch, *outputs), float64
         """
-        product, w, batch, source = self.product, self.w, x.shape[0], required(noise)
+        product, stored, batch, source = self.product, self.stored, x.shape[0], required(noise)
+        w = stored.weights.integers
         shape = product.weight_shape(w)
         converters = self.of_chip(shape, "placed", lambda found: found and placed(found, GROUP))
         has_kernel = not self.transfer.column.cell_sigma or library(self.level).asim_counts_by(REAL_COUNTS)
@@ -102,18 +103,19 @@ class NativeProgram(ConvertingProgram):
         out = torch.empty(made.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
             return out
+        out.copy_(stored.added(product, self.transfer, x, torch.float64))
         samples = made.samples
         if self.max_elements is not None:
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
-            self._convert(made, x, w, source, out, (converters, cells))
-            return out.add_(made.offset) if made.offset else out
+            self._convert(made, x, stored, source, out, (converters, cells))
+            return out
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
-            inputs, weights = x[part], w[part] if product.batched_weight else w
-            some = self._conversion(inputs, weights, batch, converters)
-            self._convert(some, inputs, weights, source.rows(low, low + samples), out[part], (converters, cells))
-        return out.add_(made.offset) if made.offset else out
+            inputs, held = x[part], stored.parts(part) if product.batched_weight else stored
+            some = self._conversion(inputs, held.weights.integers, batch, converters)
+            self._convert(some, inputs, held, source.rows(low, low + samples), out[part], (converters, cells))
+        return out
 
     def _conversion(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Conversion:
         strides = x.stride() if self.product.is_image else ()
@@ -122,10 +124,10 @@ class NativeProgram(ConvertingProgram):
         return conversion_of(self.product, self.transfer, execution, (x.shape, strides), w.shape, batch, has_errors)
 
     def _convert(
-        self, made: Conversion, x: Tensor, w: Tensor, noise: Noise, out: Tensor,
+        self, made: Conversion, x: Tensor, stored: StoredBits, noise: Noise, out: Tensor,
         chip: tuple[PlacedConverters | None, LaidOutCells | None],
     ) -> None:  # fmt: skip
-        x, w = x.to(torch.float32), w.to(torch.float32).contiguous()
+        x, w = x.to(torch.float32), stored.weights.integers.to(torch.float32).contiguous()
         if not self.product.is_image:
             x = x.contiguous()
         job = ConversionJob.from_buffer_copy(made.job)
@@ -146,9 +148,18 @@ class NativeProgram(ConvertingProgram):
                 self.kept[key] = _quiet(job, self.level)
             job.converters.quiet = self.kept[key].data_ptr()
         if not self.product.batched_weight:
-            form = self.given_weights.form(made.form_key, lambda _: _form(job, self.level, noise.name))
+            form = stored.weights.form(made.form_key, lambda _: _form(job, self.level, noise.name))
             job.weight_form = form.data_ptr()
+        flips = None if stored.flips is None else _laid_out_flips(stored.flips, self.product, w)
+        if flips is not None:
+            job.flips = flips.data_ptr()
         _call("asim_convert", job, self.level, noise.name)
+
+
+def _laid_out_flips(flips: Tensor, product: Product, w: Tensor) -> Tensor:
+    """Flips of columns in the order of the kernels. # (problems, tiles, output columns rounded up to 16), int32"""
+    placed = flips.reshape(-1, product.geometry(None, w).outputs, flips.shape[-1]).transpose(-1, -2)
+    return torch.nn.functional.pad(placed, (0, -placed.shape[-1] % GROUP)).contiguous()
 
 
 def _quiet(job: ConversionJob, level: str | None) -> Tensor:

@@ -18,6 +18,7 @@ from asim_lightning.engine.rare.layout import Layout
 from asim_lightning.engine.rare.margins import Apart
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import gap_factor
+from asim_lightning.engine.weights import StoredBits
 
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""
@@ -39,15 +40,17 @@ class _RareErrors(Structure):
     _fields_ = declared("RareErrors", Apart=_Apart)
 
 
-def weight_words(rates: Rates, layout: Layout, w: Tensor) -> Tensor:
-    """Words of a weight, the same for all inputs. # (outputs, bytes, words), int64"""
+def weight_words(rates: Rates, layout: Layout, stored: StoredBits) -> Tensor:
+    """Words of a weight, the same for all inputs, and with flips one more for each tile. # (outputs, words), int64"""
+    w = stored.weights.integers
     g, table, planes = layout.geometry, _word_table(layout), _bytes_of(rates.transfer.macro.weight_bits)
     source = w.to(torch.float32).contiguous()
     outputs = source.numel() // (g.channels * g.elements)
     out = torch.empty(outputs, planes, len(table), dtype=torch.int64, device="cpu")
     sizes = outputs, g.channels, g.elements, planes, len(table), threads_for(source.numel(), _PACKED)
     call("asim_pack_weights", "WeightPacking", source, out, table.ctypes.data, *sizes)
-    return out
+    words = out.flatten(1)
+    return words if stored.flips is None else torch.cat((words, stored.flips.long().view(outputs, -1)), 1).contiguous()
 
 
 def with_errors(
@@ -162,7 +165,9 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
     arrays = [*(np.array(values, np.int64) for values in (tiles, places, cycles, errors)), np.concatenate(shares)]
     addresses = [array.ctypes.data for array in arrays]
     all_kinds = (_Kind * len(kinds))(*kinds)
-    x_group, w_output = x_pixel * height * width, _bytes_of(macro.weight_bits) * w_byte
+    x_group, w_bits = x_pixel * height * width, _bytes_of(macro.weight_bits) * w_byte
+    w_flips = w_bits if macro.weight_coding == "flip" else 0
+    w_output = w_bits + (len(tiles) if w_flips else 0)
     w_head = layout.outputs * w_output if layout.heads else 0
     steps = layout.groups * x_group, x_group, _padded_channels(layout) // 8, x_pixel, layout.heads * w_head, w_head
     job = _RareErrors.of(
@@ -170,7 +175,7 @@ def _tables(rates: Rates, layout: Layout) -> tuple[_RareErrors, Any]:
         len(tiles), len(kinds), rates.transfer.scale, rates.transfer.divisor,
         layout.geometry.positions, layout.block_outputs, layout.blocks,
         g.is_image, layout.inner, g.output_size[1], g.outputs, g.windows, width, *g.stride,
-        *steps, w_output, w_byte,
+        *steps, w_output, w_byte, w_flips,
     )  # fmt: skip
     job.apart.macros, job.apart.columns, job.apart.pixels = g.groups, prod(g.columns), layout.pixels
     return job, (all_kinds, arrays, _add_schedule(job.apart, rates) if rates.differ else None)

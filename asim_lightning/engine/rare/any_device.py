@@ -18,6 +18,7 @@ from asim_lightning.engine.rare.stream import (
     gap_factor,
     normal_above,
 )
+from asim_lightning.engine.weights import StoredBits
 
 CPU_ELEMENTS = 2**20
 """Most draws, and most rows of candidates, in memory on a CPU."""
@@ -26,7 +27,7 @@ DEVICE_ELEMENTS = 2**24
 
 
 def with_errors(
-    total: Tensor, rates: Rates, layout: Layout, x: Tensor, w: Tensor, key: int, noise: Noise,
+    total: Tensor, rates: Rates, layout: Layout, x: Tensor, stored: StoredBits, key: int, noise: Noise,
     apart: Apart | None = None,
 ) -> Tensor:  # fmt: skip
     """The exact outputs, plus the errors of the wrong conversions.
@@ -34,7 +35,7 @@ def with_errors(
     Args:
         total: Exact outputs in counts, integers of any type. # (batch, *outputs)
         x: Integers. # (batch, *inputs)
-        w: Integers. # (*weight), or (batch, *weight) if the product says so
+        stored: Bits of the weights.
         key: Key of the layer's events.
         apart: Converters that differ; None if all are equal.
 
@@ -42,7 +43,7 @@ def with_errors(
         float64. # (batch, *outputs)
     """
     batch, device = len(x), x.device
-    x, w = x.to(torch.int32).flatten(), w.to(torch.int32).flatten()
+    x = x.to(torch.int32).flatten()
     errors = torch.zeros(batch * layout.geometry.positions, dtype=torch.int64, device=device)
     elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
     tables = _tables(rates, layout, device)
@@ -59,7 +60,7 @@ def with_errors(
             chosen = row[found[0]], *found[1:]
             few = max(1, elements // tables.tile_rows)
             for part in zip(*(column.split(few) for column in chosen), strict=True):
-                _add(errors, tables, kind, x, w, apart, *part)
+                _add(errors, tables, kind, (x, stored), apart, *part)
     total = total.to(torch.float64)
     scale, divisor = rates.transfer.scale, rates.transfer.divisor
     changed = (total.flatten() * divisor + errors * scale) / divisor
@@ -136,16 +137,22 @@ def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _add(
-    errors: Tensor, tables: _Tables, kind: int, x: Tensor, w: Tensor, apart: Apart | None,
+    errors: Tensor, tables: _Tables, kind: int, operands: tuple[Tensor, StoredBits], apart: Apart | None,
     row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor, chance: Tensor,
 ) -> None:  # fmt: skip
     """Add the errors of candidates to `errors`, in place; arguments from `row` on are (candidates,)."""
+    x, stored = operands
+    w = stored.weights.integers.to(torch.int32).flatten()
     count = _counts(tables, x, w, row, output, tile, cycle)
     if apart is None:
         which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
         error = tables.errors[kind][which]
     else:
         error = _converted(tables, kind, apart, output, tile, cycle, count, chance)
+    if stored.flips is not None:
+        matrix = _column_of_operand(tables.layout, row, output)
+        flips = stored.flips.view(-1, len(tables.layout.tiles))[matrix, tile]
+        error = torch.where(flips >> tables.weight_bit[cycle] & 1 > 0, -error, error)
     errors.index_add_(0, row * tables.layout.geometry.positions + output, error * tables.weights[cycle])
 
 
@@ -185,11 +192,17 @@ def _counts(tables: _Tables, x: Tensor, w: Tensor, row: Tensor, output: Tensor, 
     right = (pixel % out_width * g.stride[1] - g.padding[1])[:, None] + elements % g.kernel[1] * g.dilation[1]
     inside = used & (down >= 0) & (down < layout.height) & (right >= 0) & (right < width)
     from_x = _input_places(layout, row, channel, rows, down * width + right).where(inside, 0)
-    matrix = row * layout.heads + pixel // g.windows if layout.heads else torch.zeros_like(row)
-    from_w = (matrix * layout.outputs + channel)[:, None] * (g.channels * g.elements) + rows * g.elements + elements
+    from_w = _column_of_operand(layout, row, output)[:, None] * (g.channels * g.elements) + rows * g.elements + elements
     x_digits = (x[from_x] >> tables.input_bit[cycle][:, None]) & tables.input_mask[cycle][:, None]
     w_digits = (w[from_w] >> tables.weight_bit[cycle][:, None]) & 1
     return (x_digits * w_digits * inside).sum(1)
+
+
+def _column_of_operand(layout: Layout, row: Tensor, output: Tensor) -> Tensor:
+    """Number of each output's column among the columns of all samples and heads. # (candidates,)"""
+    channel, pixel = _channel_and_pixel(layout, output)
+    matrix = row * layout.heads + pixel // layout.geometry.windows if layout.heads else torch.zeros_like(row)
+    return matrix * layout.outputs + channel
 
 
 def _channel_and_pixel(layout: Layout, output: Tensor) -> tuple[Tensor, Tensor]:

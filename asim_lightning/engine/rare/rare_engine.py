@@ -32,12 +32,13 @@ from asim_lightning.engine.native.structures import GROUP
 from asim_lightning.engine.noise import layer_key
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
-from asim_lightning.engine.program import ConvertingProgram, Weights, required, runs_everywhere, scaled
+from asim_lightning.engine.program import ConvertingProgram, required, runs_everywhere, scaled
 from asim_lightning.engine.quantizer import Quantizer
 from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout, most_ones
 from asim_lightning.engine.rare.margins import Apart, converter_rates
 from asim_lightning.engine.rare.rates import Rates, rates
+from asim_lightning.engine.weights import Weights
 
 ALGORITHM = "exact + events"
 SAME_NOISE = False
@@ -92,13 +93,13 @@ class RareProgram(ConvertingProgram):
         """
         if x.device.type == "mps":  # has no float64
             moved = replace(noise, sample_ids=noise.sample_ids.cpu(), offsets=noise.offsets.cpu())
-            on_cpu = replace(self, weights=Weights(self.w.cpu()))
+            on_cpu = replace(self, weights=self.given_weights.cpu())
             return on_cpu.added(total.cpu(), x.cpu(), moved).to(torch.float32).to(x.device)
         kinds = rates(self.transfer, self.converters is not None or self.transfer.converters_differ)
         real = total if total.dtype == torch.float32 else total.to(torch.float64)
         if total.numel() == 0 or not kinds.kinds:
             return real
-        w, macro, shape = self.w, self.transfer.macro, self.product.weight_shape(self.w)
+        macro, shape, stored = self.transfer.macro, self.product.weight_shape(self.w), self.stored
         places = layout(kinds, self.product, x.shape[1:], shape)
         apart = self.of_chip(shape, "apart", lambda found: self._apart(found, kinds, places)) if kinds.differ else None
         if apart is not None and not (any(self.transfer.noisy) or bool(apart.rates.rate.any())):
@@ -106,16 +107,17 @@ class RareProgram(ConvertingProgram):
         key = layer_key(noise.name + "/events", noise.call)
         if not passes.is_there(x):
             x = x.to(torch.int32) - SHIFT * self.transfer.signed_input if x.dtype == torch.uint8 else x
-            changed = any_device.with_errors(total, kinds, places, x, w, key, noise, apart)
+            changed = any_device.with_errors(total, kinds, places, x, stored, key, noise, apart)
             return changed.to(torch.float32) if x.device.type == "cpu" and total.dtype == torch.float32 else changed
         of_words = "words", self.product, macro.rows, macro.weight_bits
-        words = self.given_weights.form(of_words, lambda w: native.weight_words(kinds, places, w))
+        words = stored.weights.form(of_words, lambda _: native.weight_words(kinds, places, stored))
         return native.with_errors(real, kinds, places, x, words, key, noise, apart)
 
     def _apart(self, found: Converters | None, kinds: Rates, places: Layout) -> Apart | None:
         if found is None:
             return None
-        ones = most_ones(places, None if self.product.batched_weight else self.w.cpu(), self.transfer.macro.weight_bits)
+        w = None if self.product.batched_weight else self.stored.weights.integers.cpu()
+        ones = most_ones(places, w, self.transfer.macro.weight_bits)
         of_kinds = [kind.margins for kind in kinds.kinds if kind.margins is not None]
         own = converter_rates(of_kinds, self.transfer.macro.top_code or 1, found, ones)
         return Apart(found, placed(found, GROUP), own)

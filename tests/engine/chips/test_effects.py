@@ -16,7 +16,7 @@ from asim_lightning.engine.engines import kernel_for
 from asim_lightning.engine.native.library import library
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.native.structures import REAL_COUNTS, Counting
-from asim_lightning.engine.program import Weights
+from asim_lightning.engine.weights import Weights
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 
@@ -236,7 +236,7 @@ def test_operands_of_another_size_meet_their_own_converters(rows: int, counting:
     for outputs in (17, 18, 19, 20, 21, 22, 17):
         w = torch.randint(-3, 4, (2, 2, outputs, 90), generator=generator).float()
         expected = sums_of(ENGINES["reference"], product, circuit, x, w, noise_of(2, chip=3), Chip(3, "layer"))
-        assert torch.equal(program.of(w).sums(x, noise_of(2, chip=3)), expected)
+        assert torch.equal(program.of(Weights(w)).sums(x, noise_of(2, chip=3)), expected)
 
 
 def test_an_offset_in_percent_is_of_the_full_swing_whatever_the_range_of_the_adc() -> None:

@@ -106,6 +106,8 @@ def _fields(draw: Random) -> dict[str, Any]:
         rule = draw.choice(["mode", "mean", "median"])
         votes = draw.choice([2, 3, 4, 5, 8, 65] if draw.random() < 0.1 else [2, 3, 4])
         found |= {"vote_levels": draw.choice([1, 2, 4, 99]), "vote": rule, "votes": votes | (rule == "median")}
+    if draw.random() < 0.3 and not found.get("weight_parallel"):
+        found["weight_coding"] = "flip"
     is_noisy = draw.random() < 0.5
     for name in ("random_noise", "nonlinear_noise"):
         if is_noisy and draw.random() < 0.65:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from asim_lightning.engine import Weights, rare, sums_of
-from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.native import conversion, native_engine, passes
 from asim_lightning.engine.native import rare as native_rare
 from asim_lightning.engine.native.structures import Counting
@@ -23,10 +22,10 @@ def converted(loaded: ctypes.CDLL, case: Case) -> int:
     if native_engine.refuses(circuit):
         return 0
     torch.set_num_threads(case.threads)
-    held = stuck_weights(case.chip, case.product, circuit, case.w)
+    held = Weights(case.w).on_chip(case.chip, case.product, circuit)
     for way in [way for way in Counting if loaded.asim_counts_by(way)]:
         native_engine.NativeProgram(
-            case.product, Weights(held), circuit, case.chip, counting=way, max_elements=case.max_elements
+            case.product, held, circuit, case.chip, counting=way, max_elements=case.max_elements
         ).sums(case.x, case.noise)
         made += 1
     if rare.refuses(circuit) is None:

@@ -62,8 +62,8 @@ def test_a_product_of_two_activations_places_its_converters_once() -> None:
     x, w = operands(product, circuit.macro, False, batch=2)
     errors = converters(product, circuit, w, "gain offset")
     own = native_engine.NativeProgram(product, None, circuit, Chip(), converters=errors)
-    first = own.of(w).sums(x, noise_of(2))
-    assert torch.equal(own.of(w).sums(x, noise_of(2)), first)
+    first = own.of(Weights(w)).sums(x, noise_of(2))
+    assert torch.equal(own.of(Weights(w)).sums(x, noise_of(2)), first)
     assert len(own.kept) == 2
     reference = ReferenceProgram(product, Weights(w), circuit, Chip(), converters=errors)
     assert torch.equal(first, reference.sums(x, noise_of(2)))

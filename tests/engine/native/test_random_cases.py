@@ -13,7 +13,6 @@ from torch import Tensor
 
 from asim_lightning.circuit import Transfer, transfer
 from asim_lightning.engine import Weights, exact, rare, reference, sums_of
-from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.engines import ENGINES
 from asim_lightning.engine.native import conversion, library, native_engine, passes
 from asim_lightning.engine.native import rare as native_rare
@@ -61,13 +60,13 @@ class Tally:
         """Compute every conversion by each way of counting of each level."""
         noisy = any(case.circuit.noisy)
         self.kinds["native, noisy" if noisy else "native, noise-free"] += 1
-        held, first = stuck_weights(case.chip, case.product, case.circuit, case.w), None
+        held, first = Weights(case.w).on_chip(case.chip, case.product, case.circuit), None
         torch.set_num_threads(case.threads)
         for level, counting in product(LEVELS, (None, *Counting)):
             if counting is not None and not library.library(level).asim_counts_by(counting):
                 continue
             program = native_engine.NativeProgram(
-                case.product, Weights(held), case.circuit, case.chip, level=level, counting=counting,
+                case.product, held, case.circuit, case.chip, level=level, counting=counting,
                 max_elements=case.max_elements,
             )  # fmt: skip
             found = program.sums(case.x, case.noise)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig, transfer
-from asim_lightning.engine import Product, rare, sums_of
+from asim_lightning.engine import Product, Weights, rare, sums_of
 from asim_lightning.engine.native import passes
 from asim_lightning.engine.native import rare as native
 from asim_lightning.engine.native.library import library
@@ -41,8 +41,9 @@ def test_every_event_is_that_of_plain_torch(case: tuple[MacroConfig, bool], kind
     found, noise = rates(circuit, False), replace(noise_of(2, seed), trial=trial, chip=seed, **rows)
     total = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, signed).double()
     places, key = placed(found, product, x, w), layer_key("layer/events", noise.call)
-    expected = any_device.with_errors(total.clone(), found, places, x, w, key, noise)
-    words = native.weight_words(found, places, w)
+    stored = Weights(w).stored(product, macro)
+    expected = any_device.with_errors(total.clone(), found, places, x, stored, key, noise)
+    words = native.weight_words(found, places, stored)
     assert torch.equal(native.with_errors(total.clone(), found, places, x, words, key, noise), expected)
     form = FORMATS[seed % 2 if x.dim() == 4 else 0]
     single, operand = (each.contiguous(memory_format=form) for each in (total.float(), x))

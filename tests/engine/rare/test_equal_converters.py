@@ -46,6 +46,7 @@ def macros(draw: st.DrawFn) -> tuple[MacroConfig, bool]:
         adc_bits=adc_bits,
         adc_step=step,
         encoding_bits=encoding,
+        weight_coding=draw(st.sampled_from(["plain", "flip"])),
         digital_levels=draw(st.integers(0, 3)),
         digital_adc=draw(st.booleans()) and step is None,
         vote_levels=draw(st.integers(0, 4)),
@@ -84,11 +85,16 @@ def places(noise: Noise, row: int, number: int, kind: int, rate: float, end: int
 
 
 def counts(product: Product, macro: MacroConfig, signed: bool, x: Any, w: Any) -> Any:
-    """All counts as oracle.product forms them. # (tiles, cycles, batch, *outputs)"""
+    """All counts as oracle.product forms them, plus 1, negative in columns of complements. # (tiles, cycles, batch,
+    *outputs)"""
     cycles = list(oracle.conversions(macro, signed))
 
+    def of_cycle(cycle: oracle.Conversion, flat: Any, weights: Any) -> Any:
+        held, is_complement = oracle.held_bits(macro, cycle.w_digit(weights))
+        return (cycle.x_digit(flat) @ held.swapaxes(-1, -2) + 1) * np.where(is_complement, -1, 1)[..., None, :]
+
     def of_tile(flat: Any, weights: Any, tile: list[int]) -> Any:
-        return [c.x_digit(flat[..., tile]) @ c.w_digit(weights[..., tile]).swapaxes(-1, -2) for c in cycles]
+        return [of_cycle(cycle, flat[..., tile], weights[..., tile]) for cycle in cycles]
 
     if not isinstance(product, Conv2dProduct):
         tiles = oracle.linear_tiles(w.shape[-1], macro.rows)
@@ -124,10 +130,10 @@ def slowly(product: Product, circuit: Transfer, x: torch.Tensor, w: torch.Tensor
                     output, rest = first + place // size, place % size
                     cycle = circuit.cycles[kind.cycles[rest % len(kind.cycles)]]
                     count = every[rest // len(kind.cycles), kind.cycles[rest % len(kind.cycles)], row, output]
-                    which = int((kind.shares[int(count)] <= chance).sum())
+                    which = int((kind.shares[abs(int(count)) - 1] <= chance).sum())
                     votes = most // cycle.votes if macro.vote == "mean" else 1
                     span = 2 ** len(cycle.input_bits) - 1 if macro.adc_step is None else 1
-                    weight = cycle.sign * 2**cycle.shift * span * votes
+                    weight = (cycle.sign if count > 0 else -cycle.sign) * 2**cycle.shift * span * votes
                     sums[row, output] += int(kind.errors[which]) * weight
     exact = exact_sums(product, x, w, macro.input_bits, macro.weight_bits, circuit.signed_input)
     total = exact.double().numpy().reshape(sums.shape)

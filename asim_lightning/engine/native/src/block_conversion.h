@@ -54,7 +54,7 @@ public:
             noisy_ = noisy_ || ways_[f].noisy;
             digital_ = digital_ || ways_[f].digital;
         }
-        if (most_votes_ > 1) reads_.resize(4 * most_votes_ * CELLS);
+        if (most_votes_ > 1 || job.flips) reads_.resize(4 * most_votes_ * CELLS);
     }
 
     int fours() const { return fours_; }
@@ -82,7 +82,7 @@ public:
     // Add the codes or counts of four cycles to the sums.
     void add(int four, const int32_t* counts) {
         const Four& way = ways_[four];
-        if (has_static_ || way.noisy || (!way.bytes.holds && !way.plain.holds)) return add_any(four, counts);
+        if (has_static_ || job_.flips || way.noisy || (!way.bytes.holds && !way.plain.holds)) return add_any(four, counts);
         if (way.bytes.holds) return way.bytes.add(counts, between_, at_.held, sums_);
         add_plain(way.cycles, way.plain.zeros, counts, between_, at_.held, sums_);
     }
@@ -98,12 +98,12 @@ public:
         const bool in_a_row = held == GROUP && places[GROUP - 1] - places[0] == GROUP - 1;
         for (int m = 0; m < at.held; ++m) {
             double outputs[GROUP];
-            for (int l = 0; l < GROUP; ++l) {
-                outputs[l] = codes[m * GROUP + l] * job_.scale / job_.divisor;
-                if (counts) outputs[l] += counts[m * GROUP + l];
-            }
             const Place found = place(!job_.inputs_in_lanes, at.first_single + m);
             double* out = job_.out + found.row * job_.outputs.size + found.in_row;
+            for (int l = 0; l < GROUP; ++l) {
+                outputs[l] = (codes[m * GROUP + l] * job_.scale + out[places[l]] * job_.divisor) / job_.divisor;
+                if (counts) outputs[l] += counts[m * GROUP + l];
+            }
             if (in_a_row) std::memcpy(out + places[0], outputs, sizeof outputs);
             else for (int l = 0; l < held; ++l) out[places[l]] = outputs[l];
         }
@@ -121,17 +121,17 @@ private:
                 const float* normals = normals_.data() + k * CELLS;
                 if (vote >= cycle.votes || !cycle.weight) continue;
                 if (cycle.level == COUNT) add_counts(cycle, own);
-                else if (cycle.votes == 1) add_codes(cycle, own, normals);
+                else if (cycle.votes == 1 && !job_.flips) add_codes(cycle, own, normals);
                 else read_codes(cycle, own, normals, reads_.data() + (vote * 4 + k) * CELLS);
             }
         }
         for (int k = 0; k < 4; ++k)
-            if (way.cycles[k].level != COUNT && way.cycles[k].votes > 1) add_reads(way.cycles[k], reads_.data() + k * CELLS);
+            if (way.cycles[k].level != COUNT && (way.cycles[k].votes > 1 || (job_.flips && way.cycles[k].weight))) add_reads(way.cycles[k], reads_.data() + k * CELLS);
     }
 
     void add_counts(const Cycle& cycle, const int32_t* counts) {
         for (int m = 0; m < at_.held * GROUP; m += LANES)
-            store(sums_.counts + m, load<i32v>(sums_.counts + m) + load<i32v>(counts + m) * cycle.weight);
+            store(sums_.counts + m, load<i32v>(sums_.counts + m) + load<i32v>(counts + m) * weight(cycle, m));
     }
     APART void add_codes(const Cycle& cycle, const int32_t* counts, const float* normals) {
         convert(cycle, counts, normals, [&, weight = cycle.weight](int place, i32v code) INLINE_LAMBDA {
@@ -155,8 +155,16 @@ private:
     void add_reads(const Cycle& cycle, const int32_t* reads) {
         for (int m = 0; m < at_.held * GROUP; m += LANES) {
             const i32v code = voted(reads + m, 4 * CELLS, cycle.votes, job_.vote_rule);
-            store(sums_.codes + m, load<i32v>(sums_.codes + m) + code * cycle.weight);
+            store(sums_.codes + m, load<i32v>(sums_.codes + m) + code * weight(cycle, m));
         }
+    }
+    // Weights of the codes in the vector at a place of the block: negative in columns that hold complements.
+    INLINE i32v weight(const Cycle& cycle, int at) const {
+        if (!job_.flips) return i32v{} + cycle.weight;
+        const int64_t padded = round_up(job_.weights.lanes(), GROUP), unit = at_.problem % job_.weights.problems * job_.tile_count + at_.tile;
+        const int32_t* own = job_.flips + unit * padded + first_output();
+        const i32v flips = job_.inputs_in_lanes ? i32v{} + own[at / GROUP] : load<i32v>(own + at % GROUP);
+        return (1 - 2 * ((flips >> cycle.weight_bit) & 1)) * cycle.weight;
     }
 
     // The largest count that four cycles can meet.

@@ -83,8 +83,10 @@ struct ConversionJob {
     const Cycle* cycles;              // a multiple of four, filled up with cycles of weight 0
     const Digit* digits;              // of the inputs
     const float *levels, *sigmas;     // tables
+    const int32_t* flips;             // bit b: the column of weight bit b holds complements, whose codes count negatively; null: none.
+                                      // (problems of the weights, tiles, output columns rounded up to 16)
     uint32_t* weight_form;            // the weights' form, by asim_weight_form
-    double* out;                      // (batch, outputs): sums of codes * scale / divisor + digital counts
+    double* out;                      // (batch, outputs): counts; a kernel adds sums of codes * scale / divisor + digital counts
     double scale, divisor;
     uint32_t key[2], last_word;
     int32_t tile_count, cycle_count, schedule_cycles, digit_count;

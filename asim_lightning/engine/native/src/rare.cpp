@@ -22,9 +22,10 @@ INLINE int64_t error(const int64_t* errors, int64_t held, const double* shares, 
 INLINE int64_t candidate(const RareErrors& job, const Kind& kind, int64_t row, uint64_t output, uint64_t rest, double chance) {
     const uint64_t tile = rest / uint64_t(kind.cycles);
     const BitPair& cycle = job.cycles[uint64_t(kind.first_cycle) + rest - tile * uint64_t(kind.cycles)];
-    const int64_t count = count_of(job, operands_of(job, row, place_of(job, output)), job.tiles[tile], cycle);
+    const Operands of = operands_of(job, row, place_of(job, output));
+    const int64_t count = count_of(job, of, job.tiles[tile], cycle);
     const double* shares = job.shares + kind.first_share + count * kind.errors;
-    return error(job.errors + kind.first_error, kind.errors, shares, chance) * cycle.weight;
+    return error(job.errors + kind.first_error, kind.errors, shares, chance) * weight_of(job, of, int64_t(tile), cycle);
 }
 
 template <class T> void add(const RareErrors& job, T* out, int64_t first, int64_t outputs, int64_t* sums) {

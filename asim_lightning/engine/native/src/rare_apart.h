@@ -169,7 +169,7 @@ private:
         each_code(cycle_, adc, apart_.levels, apart_.sigmas, counts, normals, {}, 1, [&](int place, i32v code) INLINE_LAMBDA {
             store(codes + place, code - load<i32v>(codes + place));
         });
-        for (int l = 0; l < number_held_; ++l) sums_[held_[l].of_sum] += codes[l] * held_[l].pair->weight;
+        for (int l = 0; l < number_held_; ++l) sums_[held_[l].of_sum] += codes[l] * weight_of(job_, operands_[l], held_[l].tile, *held_[l].pair);
         number_held_ = 0;
     }
 

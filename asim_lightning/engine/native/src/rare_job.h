@@ -43,6 +43,8 @@ struct RareErrors {
     int64_t group_outputs, head_rows, width, stride_y, stride_x;
     int64_t x_row, x_group, x_byte, x_pixel;              // steps in words
     int64_t w_row, w_head, w_output, w_byte;
+    int64_t w_flips;                                      // from an output's words to its word of each tile, whose bit b says that
+                                                          // weight bit b is held as its complement; 0: no bit is
     void* out;                                            // float32 or float64. (batch, positions)
     const int64_t *ids, *offsets;                         // (batch)
     const uint64_t *x, *w;
@@ -141,6 +143,12 @@ INLINE Operands operands_of(const RareErrors& job, int64_t row, Place at) {
     if (job.x_group != job.x_row) x += at.channel / job.group_outputs * job.x_group;
     if (job.w_head) w += at.pixel / job.head_rows * job.w_head;
     return {x, w};
+}
+
+// Weight of a code in the sums: negative if the column holds complements.
+INLINE int64_t weight_of(const RareErrors& job, Operands of, int64_t tile, const BitPair& pair) {
+    const bool is_flipped = job.w_flips && (of.w[job.w_flips + tile] >> pair.weight_bit & 1);
+    return is_flipped ? -pair.weight : pair.weight;
 }
 
 INLINE int64_t count_of(const RareErrors& job, Operands of, const TileWords& tile, const BitPair& pair) {
