@@ -75,7 +75,7 @@ class MacroConfig:
     adc_low: int = setting(0, label="count of code 0", kw_only=True, within=(0, 2**20))
     encoding_bits: int = setting(1, label="input bits a cycle")
     weight_parallel: bool = setting(False, label="weight parallel")
-    weight_coding: str = setting("plain", label="weight coding", kw_only=True)
+    weight_coding: str = setting("plain", label="weight coding", by_effect=True, kw_only=True)
     random_noise: float | str = _noise(label="random noise")
     nonlinear_noise: float | str = _noise(
         label="nonlinear noise", no_limit="random noise of the same size is at least as hard"

@@ -17,7 +17,8 @@ _ENERGIES = (("mJ", 1e12), ("uJ", 1e9), ("nJ", 1e6), ("pJ", 1e3), ("fJ", 1.0))
 _TIMES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _COUNTED = {
     "macs": "MACs", "conversions": "conversions", "array_reads": "array\nreads", "digital_cycles": "digital\ncycles",
-    "shift_adds": "shift-\nadds", "additions": "addi-\ntions", "cells_written": "cells\nwritten",
+    "shift_adds": "shift-\nadds", "complement_sums": "comple-\nments", "additions": "addi-\ntions",
+    "cells_written": "cells\nwritten",
 }  # fmt: skip
 _COUNTS = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
 

@@ -77,10 +77,13 @@ def macro_cost(
     macro = circuit.macro
     calls = [operations(shape, circuit) for shape in shapes]
     # calls add time and energy, and share the arrays of the largest call
-    held = {each: max(getattr(call, each) for call in calls) for each in ("cells", "all_cells", "converters")}
+    own = ("cells", "all_cells", "converters", "complement_bits")
+    held = {each: max(getattr(call, each) for call in calls) for each in own}
     done = replace(sum(calls, Operations()), **held)
     outputs = sum(shape.outputs * len(shape.tiles(macro.rows)) for shape in shapes)
     energy = output.times(outputs) + Energy(writes=done.cells_written * write_energy(model))
+    if macro.weight_coding == "flip":
+        energy += Energy(shift_add=sum(_input_sums_energy(model, circuit, shape) for shape in shapes))
     bits = macro.weight_bits, macro.input_bits
     return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
 
@@ -104,14 +107,28 @@ def transform_cost(name: str, kind: str, additions: int, why_digital: str, model
 def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cycle]) -> float:
     """Energy of summing an input digit's codes over weight bits, and of adding the sum to the output, fJ.
 
-    A tree has ``B (S - 1) + S (log2 S - 1/2)`` full adders over S weight bits of codes of B bits, an accumulator has
-    ``W + X + B`` full adders and flip-flops (ZigZag-IMC); linear in the node. Logic for votes is left out.
+    An accumulator has ``W + X + B`` full adders and flip-flops for codes of B bits (ZigZag-IMC); linear in the node.
+    With `weight_coding` flip, a subtractor of ``B + 1`` full adders for each code gives (sum of the inputs) - (code).
+    Logic for votes is left out.
     """
     t, slices = model.technology, len(digit)
     code = max(converter_bits(macro, cycle) for cycle in digit)
-    tree = max(0.0, code * (slices - 1) + slices * (math.log2(slices) - 0.5))
+    subtractors = slices * (code + 1) if macro.weight_coding == "flip" else 0
     width = macro.weight_bits + macro.input_bits + code
-    switched = t.full_adder * (tree + width) + t.flip_flop * width
+    switched = t.full_adder * (_full_adders(slices, code) + subtractors + width) + t.flip_flop * width
+    return switched * (t.nanometres / 28.0) * t.volts**2
+
+
+def _full_adders(terms: int, bits: int) -> float:
+    """Full adders of a tree over S terms of B bits: ``B (S - 1) + S (log2 S - 1/2)`` (ZigZag-IMC)."""
+    return max(0.0, bits * (terms - 1) + terms * (math.log2(terms) - 0.5))
+
+
+def _input_sums_energy(model: EnergyModel, circuit: Transfer, shape: ProductShape) -> float:
+    """Energy of the sums of each input digit over the rows of each tile, fJ; all columns of a tile share a sum."""
+    t, digits = model.technology, [len(digit[0].input_bits) for digit in input_digits(circuit.cycles)]
+    trees = sum(_full_adders(rows, bits) for rows in shape.tiles(circuit.macro.rows) for bits in digits)
+    switched = shape.matrices * shape.steps * trees * t.full_adder
     return switched * (t.nanometres / 28.0) * t.volts**2
 
 

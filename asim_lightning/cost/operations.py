@@ -26,6 +26,11 @@ class Operations:
     """Products of bits in cycles without a conversion; a multiplication has weight bits times input bits of them."""
     shift_adds: int = 0
     """Sums over the weight bits of an output, each added to the output's accumulator."""
+    complement_sums: int = 0
+    """Additions for columns that may hold complements (`weight_coding` flip): of each row's input digit to the sum of
+    its tile, and of this sum to each code."""
+    complement_bits: int = 0
+    """Bits of state that say which columns hold complements."""
     cells: int = 0
     """Cells that hold weights; for a transposed convolution, also cells that hold its zeros."""
     all_cells: int = 0
@@ -54,7 +59,8 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
     For O outputs, T tiles, and one cycle for each input digit and weight bit: ``conversions = O T sum of votes of
     converted cycles``; ``digital_cycles = O T other cycles``; ``shift_adds = O T digits``; ``array_reads = matrices
     steps T rounds``; ``cycles = steps rounds``. Each digit takes as many rounds as its busiest converter makes
-    conversions, or one round without conversions.
+    conversions, or one round without conversions. With `weight_coding` flip, ``complement_sums = O T cycles + matrices
+    steps digits rows in use`` and ``complement_bits = matrices T columns weight bits``.
     """
     macro, tiles = circuit.macro, shape.tiles(circuit.macro.rows)
     digits = list(input_digits(circuit.cycles))
@@ -62,7 +68,9 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
     own = shape.columns * (1 if macro.weight_parallel else macro.weight_bits)  # columns of an array
     shared = min(macro.static.columns_per_adc, own)
     rounds = [_rounds(digit, shape.columns, shared) for digit in digits]
-    weights = shape.matrices * len(tiles) * shape.columns * macro.weight_bits
+    columns = shape.matrices * len(tiles) * shape.columns * macro.weight_bits
+    may_flip = macro.weight_coding == "flip"
+    summed = shape.outputs * len(tiles) * len(circuit.cycles) + shape.matrices * shape.steps * len(digits) * sum(tiles)
     return Operations(
         macs=shape.macs,
         row_macs=shape.outputs * len(tiles) * macro.rows,
@@ -72,8 +80,10 @@ def operations(shape: ProductShape, circuit: Transfer) -> Operations:
         digital_bit_macs=shape.macs
         * sum(len(cycle.weight_bits) * len(cycle.input_bits) for cycle in circuit.cycles if not cycle.converted),
         shift_adds=shape.outputs * len(tiles) * len(digits),
+        complement_sums=summed if may_flip else 0,
+        complement_bits=columns if may_flip else 0,
         cells=shape.weights * macro.weight_bits,
-        all_cells=weights * macro.rows,
+        all_cells=columns * macro.rows,
         cells_written=shape.weights * macro.weight_bits if shape.is_written else 0,
         converters=shape.matrices * len(tiles) * -(-own // shared),
         cycles=shape.steps * sum(rounds),

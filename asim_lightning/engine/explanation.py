@@ -228,6 +228,7 @@ def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int 
         candidates = [macro.rows, macro.rows + 1]
     elif macro.adc_step is not None:
         most = macro.top_code // max(c.full_scale // macro.rows for c in converted)
+        most = most if macro.weight_coding == "plain" else 2 * most + 1  # of which at most half are ones
         candidates = [rows for rows in (1, min(macro.rows, most), macro.rows + 1) if rows]
     else:
         spans = {c.full_scale // macro.rows for c in converted}
@@ -246,16 +247,16 @@ def exact_rows(macro: MacroConfig, signed_input: bool) -> tuple[int | None, int 
 
 
 def distinct_adc_bits(macro: MacroConfig, signed_input: bool) -> int | None:
-    """Fewest ADC bits at which no converted cycle is lossy: ``log2(full scale + 1)`` or more, one more if it is signed.
+    """Fewest ADC bits at which no converted cycle is lossy: ``log2(largest count + 1)`` or more, one more if signed.
 
     Returns:
         The number of bits, above 16 if 16 are too few; None if the column itself maps different counts to one level, or
         nothing is converted.
     """
-    full_scales = [(c.full_scale, c.signed) for c in transfer(macro, signed_input).cycles if c.converted]
-    if not full_scales:
+    converted = [c for c in transfer(macro, signed_input).cycles if c.converted]
+    if not converted:
         return None
-    fewest = max(full_scale.bit_length() + signed for full_scale, signed in full_scales)
+    fewest = max(min(c.full_scale, c.largest_count).bit_length() + c.signed for c in converted)
     for bits in range(fewest, _MOST_BITS + 1):
         kept = _probed(macro, signed_input, adc_bits=bits)
         if kept and Conversion.LOSSY not in kept:

@@ -192,6 +192,8 @@ def macro_content(macro: MacroConfig, signed_input: bool) -> dict[str, object]:
         "noise": [macro.noise_percents(full_scale) for full_scale in sorted({cycle.full_scale for cycle in cycles})],
         "code_of_votes": macro.vote if any(cycle.votes > 1 for cycle in cycles) else None,
     }
+    if macro.weight_coding != "plain":
+        content["weight_coding"] = macro.weight_coding
     if is_users or macro.column == "measured":  # voltages of a file depend on `full_scale_mv`
         found = transfer(macro, signed_input)  # the cached column, as engines use it, not one from newer files
         content["tables"] = _tables(found)

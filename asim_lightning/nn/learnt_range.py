@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.circuit.voltage import at_voltage_of, with_adc_range
+from asim_lightning.engine import Weights
 from asim_lightning.nn.training_noise import ChipNoise, Operands
 
 _MOST = 2**20
@@ -88,7 +89,7 @@ class LearntRange(nn.Module):
         signed, (step, low) = given.transfer.signed_input, self.whole
         macro = with_adc_range(given.transfer.macro, signed, step, low)
         circuit = transfer(macro, signed, rows_in_use)
-        slopes = _Slopes(circuit)
+        slopes = _Slopes(circuit, given)
         error = noise.error(given, circuit, amount, slopes)
         ranges = []
         for value, slope in zip(self._values(), (slopes.of_step, slopes.of_low), strict=True):
@@ -112,8 +113,9 @@ def _with_gradient(value: Tensor, scale: float) -> Tensor:
 class _Slopes:
     """A tap that sums the derivatives of an output in counts to step and low. See `engine.program.Tap`."""
 
-    def __init__(self, circuit: Transfer) -> None:
-        self.circuit = circuit
+    def __init__(self, circuit: Transfer, given: Operands) -> None:
+        self.circuit, self.product = circuit, given.product
+        self.stored = Weights(given.w.detach()).stored(given.product, circuit.macro)
         self.of_step: Any = 0.0
         self.of_low: Any = 0.0
 
@@ -121,7 +123,11 @@ class _Slopes:
         """Add the derivatives of a conversion; the codes stay."""
         own = self.circuit.cycles[cycle]
         if own.converted and own.top_code is not None:
-            weight, lowest = own.sign * 2**own.shift, -own.top_code if own.signed else 0
+            weight: int | Tensor = own.sign * 2**own.shift
+            if self.stored.flips is not None:
+                signs = self.stored.signs(own.weight_bits[0])[..., tile]
+                weight = weight * self.stored.of_outputs(self.product, signs)
+            lowest = -own.top_code if own.signed else 0
             place = (count - own.adc_low) / own.counts_a_code
             inside = (place > lowest - 0.5) & (place < own.top_code + 0.5)
             code = codes[0] if len(codes) == 1 else codes.mean(0)

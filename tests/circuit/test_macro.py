@@ -54,6 +54,8 @@ CASES: list[Case] = [
     ("encoding_bits", {"encoding_bits": 5, "input_bits": 4}, "1..4 (input_bits)", "5"),
     ("encoding_bits", {"encoding_bits": 2, "weight_parallel": True}, "1 with weight_parallel", "2"),
     ("weight_parallel", {"weight_parallel": "yes"}, "true or false", "'yes'"),
+    ("weight_coding", {"weight_coding": "gray"}, "plain, flip", "'gray'"),
+    ("weight_coding", {"weight_coding": "flip", "weight_parallel": True}, "plain with weight_parallel", "'flip'"),
     ("random_noise", {"random_noise": -0.1}, "0..100 % of full scale", "-0.1"),
     ("random_noise", {"random_noise": "0.5 LSBs"}, "a number with a unit of %, lsb, mV", "'0.5 LSBs'"),
     ("random_noise", {"random_noise": "0.5 lsb", "adc_bits": None}, "in % or mV for an ideal converter", "'0.5 lsb'"),

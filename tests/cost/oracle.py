@@ -49,7 +49,7 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
     )  # fmt: skip
     slices = 1 if parallel else weight_bits
     corner = slices - 1 + len(digits) - 1
-    shared = macro.get("columns_per_adc", 1)
+    shared, may_flip = macro.get("columns_per_adc", 1), macro.get("weight_coding") == "flip"
     tiles = layer.tiles(macro["rows"])
     for _ in range(layer.steps):
         for j in range(len(digits)):
@@ -73,12 +73,14 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
             for _ in range(layer.matrices):
                 for used in tiles:
                     found["array_reads"] += rounds
+                    found["complement_sums"] += used * may_flip  # input digits to their sum
                     for _ in range(layer.columns):
                         found["shift_adds"] += 1
                         found["digital_bit_macs"] += used * digital_bits
                         for votes in kinds:
                             found["conversions"] += votes
                             found["digital_cycles"] += votes == 0
+                            found["complement_sums"] += may_flip  # the sum of the inputs to the code
                         if j == 0:
                             found["macs"] += used
                             found["row_macs"] += macro["rows"]
@@ -87,5 +89,6 @@ def count(layer: Layer, macro: dict, signed: bool) -> Counter[str]:
             found["converters"] += len(range(0, layer.columns * slices, shared))
             for _ in range(layer.columns):
                 found["cells"] += used * weight_bits
+                found["complement_bits"] += weight_bits * may_flip
                 found["all_cells"] += macro["rows"] * weight_bits
     return found

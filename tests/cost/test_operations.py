@@ -29,6 +29,7 @@ MACROS: dict[str, dict[str, Any]] = {
     "weight-parallel": {"weight_bits": 4, "input_bits": 4, "rows": 20, "weight_parallel": True},
     "weight-parallel votes": {"weight_bits": 4, "input_bits": 4, "rows": 20, "weight_parallel": True,
                               "vote_levels": 1, "votes": 3},
+    "flip": {"weight_bits": 4, "input_bits": 8, "rows": 20, "encoding_bits": 3, "weight_coding": "flip"},
     "shared converters": {"weight_bits": 4, "input_bits": 4, "rows": 20, "columns_per_adc": 3, "vote_levels": 1,
                           "votes": 2},
 }  # fmt: skip

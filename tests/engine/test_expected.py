@@ -15,6 +15,7 @@ from asim_lightning.engine.expected import expected_error
 CHIPS = 48
 WIDE: dict[str, Any] = {"weight_bits": 4, "input_bits": 4, "rows": 576, "encoding_bits": 4, "adc_bits": 7}
 OFFSET = {"offset": "0.3 lsb"}
+FLIP: dict[str, Any] = {"weight_coding": "flip"}
 DROOP: dict[str, Any] = {"column": "droop", "column_args": {"k": 0.2}}
 MACROS: dict[str, dict[str, Any]] = {
     "6 bits": {"adc_bits": 6},
@@ -61,6 +62,14 @@ MACROS: dict[str, dict[str, Any]] = {
     "droop, 4 bits a cycle": {"encoding_bits": 4, **DROOP},
     "droop, offset and gain": {"static": {**OFFSET, "gain": "2 %"}, **DROOP},
     "droop, cells": {"static": {"cell_mismatch": "3 %"}, **DROOP},
+    "flip, 6 bits": {"adc_bits": 6, **FLIP},
+    "flip, clipped on both sides": {"adc_bits": 4, "adc_step": 2, "adc_low": 5, **FLIP},
+    "flip, 7 bits with noise": {"adc_bits": 7, "adc_step": 1, "random_noise": 0.1, **FLIP},
+    "flip, 2 bits a cycle": {"encoding_bits": 2, **FLIP},
+    "flip, a converter for three columns": {"static": {"offset": "0.5 lsb", "columns_per_adc": 3}, **FLIP},
+    "flip, cells and noise": {"random_noise": 0.1, "static": {"cell_mismatch": "3 %"}, **FLIP},
+    "flip, stuck cells": {"static": {"stuck_at_0": 0.005, "stuck_at_1": 0.01}, **FLIP},
+    "flip, droop, offset and gain": {"static": {**OFFSET, "gain": "2 %"}, **DROOP, **FLIP},
     "noise by driven rows": {"column": "tests.engine.native.random_macros.Shivering", "random_noise": 0.5},
 }  # fmt: skip
 
@@ -114,6 +123,8 @@ def test_it_has_this_size_in_groups_too(name: str) -> None:
     "name",
     [
         "6 bits",
+        "flip, 6 bits",
+        "flip, 2 bits a cycle",
         "2 bits a cycle",
         "4 bits a cycle",
         "6 bits, 0.05 %",

@@ -66,8 +66,8 @@ FULL = MacroConfig(
 )  # fmt: skip
 CHANGES: dict[str, Any] = {
     "weight_bits": 7, "input_bits": 7, "rows": 32, "adc_bits": 7, "adc_step": 1, "adc_low": 3, "encoding_bits": 2,
-    "weight_parallel": True, "random_noise": 0.2, "nonlinear_noise": 0.2, "full_scale_mv": 500, "digital_levels": 1,
-    "digital_adc": True, "vote_levels": 5, "votes": 5, "vote": "mean", "column": "current",
+    "weight_parallel": True, "weight_coding": "flip", "random_noise": 0.2, "nonlinear_noise": 0.2, "full_scale_mv": 500,
+    "digital_levels": 1, "digital_adc": True, "vote_levels": 5, "votes": 5, "vote": "mean", "column": "current",
     "column_args": {"gain": 0.9}, "static": {}, "static.offset": "2 mV", "static.gain": 2.0, "static.inl": 2.0,
     "static.columns_per_adc": 2, "static.cell_mismatch": 2.0, "static.reference": "ratiometric",
     "static.parasitics": 0.2, "static.stuck_at_0": 0.02, "static.stuck_at_1": 0.02, "static.trim": "both",

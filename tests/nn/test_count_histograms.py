@@ -26,7 +26,8 @@ def counts_of(layer: OnMacro, inputs: tuple[torch.Tensor, ...]) -> list[list[flo
     else:
         tiles = oracle.linear_tiles(w.shape[-1], rows)
     for cycle in oracle.conversions(layer.macro, layer.signed_input):
-        parts = [cycle.x_digit(a[..., t]) @ cycle.w_digit(w[..., t]).swapaxes(-1, -2) for t in tiles]
+        held = [oracle.held_bits(layer.macro, cycle.w_digit(w[..., t]))[0] for t in tiles]
+        parts = [cycle.x_digit(a[..., t]) @ bits.swapaxes(-1, -2) for t, bits in zip(tiles, held, strict=True)]
         found.append(sorted(np.concatenate([part.ravel() for part in parts]).tolist()))
     return found
 
@@ -35,6 +36,7 @@ MACROS: dict[str, dict[str, Any]] = {
     "bit-serial": {},
     "digits": {"encoding_bits": 2, "digital_levels": 2},
     "weight-parallel": {"weight_parallel": True},
+    "flip": {"weight_coding": "flip"},
     "range": {"adc_step": 2, "adc_low": 3, "adc_bits": 3},
 }
 

@@ -17,6 +17,7 @@ MACRO = MacroConfig(weight_bits=3, input_bits=4, rows=16, adc_bits=3, adc_step=1
 MACROS: dict[str, dict[str, Any]] = {
     "bit by bit": {},
     "encoded, remainder": {"encoding_bits": 3, "adc_bits": 4},
+    "flip": {"weight_coding": "flip", "digital_levels": 1},
     "digital levels": {"encoding_bits": 2, "digital_levels": 2},
     "mean of votes": {"votes": 3, "vote_levels": 4, "vote": "mean", "random_noise": 4.0},
     "weight-parallel": {"weight_parallel": True, "adc_bits": 5, "adc_step": 30},
@@ -47,11 +48,15 @@ def by_hand(layer: CimLinear, x: Tensor, step: Tensor, low: Tensor) -> Tensor:
                 planes = [(values.long() >> b & 1) * 2**n for n, b in enumerate(bits)]
                 return sum(planes[:-1]) + (-planes[-1] if top_is_sign else planes[-1])  # type: ignore[return-value]
 
-            count = (
-                digit(integers[:, rows], cycle.input_bits, cycle.input_signed).double()
-                @ digit(w[:, rows], cycle.weight_bits, cycle.weight_signed).double().T
-            )
-            weight = cycle.sign * 2**cycle.shift
+            digits = digit(integers[:, rows], cycle.input_bits, cycle.input_signed).double()
+            held = digit(w[:, rows], cycle.weight_bits, cycle.weight_signed).double()
+            weight: torch.Tensor | int = cycle.sign * 2**cycle.shift
+            if layer.macro.weight_coding == "flip":
+                many = 2 * held.sum(1) > held.shape[1]
+                held = torch.where(many[:, None], 1 - held, held)
+                total = total + weight * many * digits.sum(1, keepdim=True)
+                weight = torch.where(many, -weight, weight)
+            count = digits @ held.T
             if not cycle.converted:
                 total = total + weight * count
                 continue
