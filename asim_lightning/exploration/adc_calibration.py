@@ -62,12 +62,13 @@ def fit_adc(model: CimModule, batches: Iterable[Inputs], images: int) -> AdcCali
     """Fit the ADC range (adc_step, adc_low) of every layer to the counts of training inputs.
 
     A layer has one range for all cycles, with the least sum over cycles of 4^shift times the mean square error. An
-    expert that a router sends no row keeps its range.
+    expert that a router sends no row keeps its range, and so does a layer whose cycles are all digital.
 
     Raises:
         ValueError: No layer is on a macro, a macro can have no range, or no input reaches a layer.
     """
-    layers = needed_layers(model, "A calibration of ADC ranges")
+    every = needed_layers(model, "A calibration of ADC ranges")
+    layers = {name: each for name, each in every.items() if any(c.converted for c in each.transfer.cycles)} or every
     for layer in layers.values():
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     counts, seen = layer_counts(model, layers, batches, images, "training")

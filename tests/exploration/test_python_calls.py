@@ -349,6 +349,11 @@ def test_adc_ranges_are_fitted_in_place() -> None:
     }
     assert found._repr_html_().startswith("<table>")
     assert all(each.after >= each.before for each in found)
+    digital = own_network()
+    head = macro_layers(digital)["head"]
+    head.macro = head.macro.with_fields(digital_levels=99)
+    assert [each.name for each in calibrate_adc_(digital, [own_images()])] == ["conv.0", "qkv", "qk", "av"]
+    assert head.macro.adc_step is None
     with pytest.raises(ValueError, match="calibrate_adc_ needs a network with layers on a macro"):
         calibrate_adc_(nn.Linear(2, 2), [own_images()[0]])
 
