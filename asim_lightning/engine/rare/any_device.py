@@ -43,7 +43,8 @@ def with_errors(
         float64. # (batch, *outputs)
     """
     batch, device = len(x), x.device
-    x = x.to(torch.int32).flatten()
+    x, w = x.to(torch.int32).flatten(), stored.weights.integers.to(torch.int32).flatten()
+    flips = None if stored.flips is None else stored.flips.view(-1, len(layout.tiles))
     errors = torch.zeros(batch * layout.geometry.positions, dtype=torch.int64, device=device)
     elements = CPU_ELEMENTS if device.type == "cpu" else DEVICE_ELEMENTS
     tables = _tables(rates, layout, device)
@@ -60,7 +61,7 @@ def with_errors(
             chosen = row[found[0]], *found[1:]
             few = max(1, elements // tables.tile_rows)
             for part in zip(*(column.split(few) for column in chosen), strict=True):
-                _add(errors, tables, kind, (x, stored), apart, *part)
+                _add(errors, tables, kind, (x, w, flips), apart, *part)
     total = total.to(torch.float64)
     scale, divisor = rates.transfer.scale, rates.transfer.divisor
     changed = (total.flatten() * divisor + errors * scale) / divisor
@@ -137,22 +138,20 @@ def _tile_rows(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _add(
-    errors: Tensor, tables: _Tables, kind: int, operands: tuple[Tensor, StoredBits], apart: Apart | None,
+    errors: Tensor, tables: _Tables, kind: int, operands: tuple[Tensor, Tensor, Tensor | None], apart: Apart | None,
     row: Tensor, output: Tensor, tile: Tensor, cycle: Tensor, chance: Tensor,
 ) -> None:  # fmt: skip
     """Add the errors of candidates to `errors`, in place; arguments from `row` on are (candidates,)."""
-    x, stored = operands
-    w = stored.weights.integers.to(torch.int32).flatten()
+    x, w, flips = operands
     count = _counts(tables, x, w, row, output, tile, cycle)
     if apart is None:
         which = (chance[:, None] >= tables.shares[kind][count]).sum(1)
         error = tables.errors[kind][which]
     else:
         error = _converted(tables, kind, apart, output, tile, cycle, count, chance)
-    if stored.flips is not None:
-        matrix = _column_of_operand(tables.layout, row, output)
-        flips = stored.flips.view(-1, len(tables.layout.tiles))[matrix, tile]
-        error = torch.where(flips >> tables.weight_bit[cycle] & 1 > 0, -error, error)
+    if flips is not None:
+        own = flips[_column_of_operand(tables.layout, row, output), tile]
+        error = torch.where(own >> tables.weight_bit[cycle] & 1 > 0, -error, error)
     errors.index_add_(0, row * tables.layout.geometry.positions + output, error * tables.weights[cycle])
 
 
