@@ -292,6 +292,10 @@ class CimClassifier(CimModule):
             images = calibration_images_of(self._data or self.trainer, self.calibration_images)
             begin_adc_ranges_(self, self.trainer.strategy.broadcast(fitted_starts(self, images)))
 
+    def on_train_end(self) -> None:
+        """Give macros the ranges of the last step, or the averages that a callback has put into the network."""
+        store_adc_ranges_(self.backbone)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the training seed, and learnt ranges of ADCs as rules of the plan."""
         checkpoint["training_seed"] = self._training_seed

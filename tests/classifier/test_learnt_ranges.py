@@ -84,6 +84,23 @@ def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, 
     assert fields_of(loaded) == learnt(loaded)
 
 
+def test_an_average_that_has_not_begun_has_the_start(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    model, callback = learning(), EMAWeightAveraging(update_starting_at_step=1000)
+    trainer = make_trainer(limit_val_batches=1, callbacks=[callback])
+    saved = tmp_path / "epoch.ckpt"
+    callback.on_train_epoch_end = lambda *_: trainer.save_checkpoint(saved)  # type: ignore[method-assign]
+    trainer.fit(model, datamodule=make_data(batch_size=5))
+    loaded = CimClassifier.load_from_checkpoint(saved)
+    assert fields_of(loaded) == learnt(loaded) == fields_of(model)
+    assert {step for step, _ in fields_of(model).values()} != {1}
+
+
+def test_macros_have_the_last_ranges_after_a_fit_without_validation(make_trainer: MakeTrainer) -> None:
+    model = learning()
+    make_trainer(limit_val_batches=0).fit(model, datamodule=make_data(batch_size=5))
+    assert fields_of(model) == learnt(model)
+
+
 def test_a_fit_goes_on_with_its_ranges(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     whole = learning()
     make_trainer(limit_val_batches=1, max_epochs=2).fit(whole, datamodule=make_data(batch_size=5))
