@@ -50,8 +50,8 @@ class CimClassifier(CimModule):
             with the noise of training: the published quick estimate, which is logged as acc_estimate).
         optimizer: Optimizer and learning-rate schedule.
         train_noise: Noise of training, 0 or more, in the unit of its model.
-        train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself) or the
-            import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
+        train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself), chip (a
+            chip in the loop) or the import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
         train_noise_args: Arguments of the noise model's constructor.
         train_adc: Whether counts an LSB and the count of code 0 of each layer's ADC are trained, with the chip in the
             loop (`train_noise_model` chip). They start from `asim calibrate-adc`, and are rules in the checkpoint.
