@@ -61,7 +61,10 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
     """
     follow = [each for each in dict.fromkeys(assignments) if axis not in each.ruled]
     if not follow:
-        raise ValueError(f"NoiseSweep changes nothing, because `plan.rules` decide `{axis}` for every layer on a macro")
+        raise ValueError(
+            f"NoiseSweep changes nothing, because `plan.rules`, or learnt ranges of ADCs with noise in LSB, decide "
+            f"`{axis}` for every layer on a macro; write `macro.{axis}` in % of full scale, and not in rules"
+        )
     found = []
     for level in levels:
         changed = [assignment.changed(**{axis: level}).macro for assignment in follow]

@@ -112,6 +112,10 @@ class NoiseSweep(MacroAccuracy):
                 )
         write_layout(trainer)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check again, because ranges of ADCs that are learnt have a start now, and may decide the noise."""
+        self._on_network = self._levels_of(pl_module)
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give a ModelCheckpoint the metrics of a stopped fit; its files have them already."""
         if trainer.state.fn == "fit" and self._is_restored and not is_due(trainer, self.every_n_epochs):

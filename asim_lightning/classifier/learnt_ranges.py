@@ -49,11 +49,15 @@ def begin_adc_ranges_(model: CimModule, starts: Mapping[str, tuple[int, int]]) -
     store_adc_ranges_(model.backbone)
 
 
-def rules_of_checkpoint(model: CimModule, state: Mapping[str, Any], has_rules: bool) -> list[dict[str, Any]]:
-    """Rules of a plan with the ranges in a state dict of the classifier, which may hold averaged weights."""
+def rules_of_checkpoint(model: CimModule, state: dict[str, Any], has_rules: bool) -> list[dict[str, Any]]:
+    """Rules of a plan with the ranges in a state dict of the classifier, which may hold averaged weights.
+
+    A callback copies the network before ranges have a start, and may average only later; the state gets the start.
+    """
     changes = {}
     for name, layer in learnt_layers(model.backbone).items():
         prefix = f"backbone.{name}.adc_range."
+        state[f"{prefix}start"] = _range(layer).start
         held = LearntRange()
         held.load_state_dict({key: state[prefix + key].cpu() for key in held.state_dict()})
         changes[name] = held.fields(layer.macro, layer.signed_input)

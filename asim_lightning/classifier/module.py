@@ -50,8 +50,8 @@ class CimClassifier(CimModule):
             with the noise of training: the published quick estimate, which is logged as acc_estimate).
         optimizer: Optimizer and learning-rate schedule.
         train_noise: Noise of training, 0 or more, in the unit of its model.
-        train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself) or the
-            import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
+        train_noise_model: proportional (percent of each output), macro (1 is the noise of the macro itself), chip (a
+            chip in the loop) or the import path of a class that inherits `asim_lightning.nn.TrainingNoise`.
         train_noise_args: Arguments of the noise model's constructor.
         train_adc: Whether counts an LSB and the count of code 0 of each layer's ADC are trained, with the chip in the
             loop (`train_noise_model` chip). They start from `asim calibrate-adc`, and are rules in the checkpoint.
@@ -291,6 +291,10 @@ class CimClassifier(CimModule):
             self.fit_missing_ranges()
             images = calibration_images_of(self._data or self.trainer, self.calibration_images)
             begin_adc_ranges_(self, self.trainer.strategy.broadcast(fitted_starts(self, images)))
+
+    def on_train_end(self) -> None:
+        """Give macros the ranges of the last step, or the averages that a callback has put into the network."""
+        store_adc_ranges_(self.backbone)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the training seed, and learnt ranges of ADCs as rules of the plan."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from asim_lightning.checks import check_whole
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.schedule import schedule
+from asim_lightning.circuit.voltage import IN_VOLTS
 from asim_lightning.cost.energy_model import ConversionEnergy, energy_model
 from asim_lightning.cost.technology import Technology
 from asim_lightning.table import Table, TableColumn
@@ -50,8 +51,12 @@ def conversion_rows(technology: Technology, macro: MacroConfig, grid: Conversion
     """Energies of conversions of one weight bit by all rows at each point of a grid; other fields are a macro's.
 
     Raises:
-        ValueError: A value of the grid is none that a macro takes.
+        ValueError: A value of the grid is none that a macro takes, or the energy depends on the counts of images.
     """
+    if technology.charging != "fixed":
+        raise ValueError(
+            f"`technology.charging` must be fixed with `conversions`, which counts no images, got {technology.charging}"
+        )
     for step in grid.adc_step:
         check_whole("`grid.adc_step`", step, 1, 2**20)
     model, found = energy_model(technology), []
@@ -62,6 +67,7 @@ def conversion_rows(technology: Technology, macro: MacroConfig, grid: Conversion
                 own = macro.with_fields(
                     rows=rows, encoding_bits=bits, input_bits=max(bits, macro.input_bits), adc_bits=adc_bits,
                     adc_step=None, adc_low=0, digital_levels=0, weight_parallel=False,
+                    **dict.fromkeys(IN_VOLTS, 0.0),  # takes no energy, and LSB change with the step
                 )  # fmt: skip
 
                 def energy(step: int | None, own: MacroConfig = own) -> ConversionEnergy:

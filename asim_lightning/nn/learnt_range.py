@@ -72,7 +72,8 @@ class LearntRange(nn.Module):
 
     def _values(self) -> tuple[Tensor, Tensor]:
         step, low = self.start.double()
-        return (step * self.growth.double().exp()).clamp(1, _MOST), (low + step * self.shift.double()).clamp(0, _MOST)
+        values = step * self.growth.double().exp(), low + step * self.shift.double()
+        return _Within.apply(values[0], 1, _MOST), _Within.apply(values[1], 0, _MOST)  # type: ignore[no-untyped-call]
 
     def apply_to(self, y: Tensor, amount: float, noise: ChipNoise, given: Operands, rows_in_use: int | None) -> Tensor:
         """The output of a layer as its macro converts it with this range; gradients reach the range, too.
@@ -91,12 +92,14 @@ class LearntRange(nn.Module):
         circuit = transfer(macro, signed, rows_in_use)
         slopes = _Slopes(circuit, given)
         error = noise.error(given, circuit, amount, slopes)
+        wide = torch.promote_types(y.dtype, torch.float32)  # counts overflow float16
         ranges = []
         for value, slope in zip(self._values(), (slopes.of_step, slopes.of_low), strict=True):
             # LSQ's scale of a gradient, so that it does not grow with the number of outputs
             scale = 1.0 / math.sqrt(y.numel() * (macro.top_code or 1))
-            ranges.append(slope.view(y.shape).to(y.dtype) * _with_gradient(value, scale).to(y.dtype))
-        return y + (error.view(y.shape) + sum(ranges)).to(y.dtype) * given.step
+            ranges.append(slope.view(y.shape).to(wide) * _with_gradient(value, scale).to(wide))
+        counts = error.view(y.shape).to(wide) + sum(ranges)
+        return y + (counts * given.step).to(y.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         for name, value in self.state_dict().items():  # weights of a network without learnt ranges have none
@@ -108,6 +111,20 @@ def _with_gradient(value: Tensor, scale: float) -> Tensor:
     """0, with the gradient of a value times a scale."""
     scaled = value * scale
     return scaled - scaled.detach()
+
+
+class _Within(torch.autograd.Function):
+    """A value in a range. A gradient that would move it further out does not pass; else it could never come back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, least: float, most: float) -> Tensor:
+        ctx.leaves = value <= least, value >= most
+        return value.clamp(least, most)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,), (down, up) = grads, ctx.leaves  # a parameter moves against its gradient
+        return grad.masked_fill((down & (grad > 0)) | (up & (grad < 0)), 0), None, None
 
 
 class _Slopes:

@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from asim_lightning import CimClassifier, MacroConfig, Plan, StaticEffects
+from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.classifier import OptimizerConfig
 from asim_lightning.classifier.batches import calibration_images_of
 from asim_lightning.exploration.adc_calibration import fit_adc
@@ -84,6 +85,23 @@ def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, 
     assert fields_of(loaded) == learnt(loaded)
 
 
+def test_an_average_that_has_not_begun_has_the_start(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    model, callback = learning(), EMAWeightAveraging(update_starting_at_step=1000)
+    trainer = make_trainer(limit_val_batches=1, callbacks=[callback])
+    saved = tmp_path / "epoch.ckpt"
+    callback.on_train_epoch_end = lambda *_: trainer.save_checkpoint(saved)  # type: ignore[method-assign]
+    trainer.fit(model, datamodule=make_data(batch_size=5))
+    loaded = CimClassifier.load_from_checkpoint(saved)
+    assert fields_of(loaded) == learnt(loaded) == fields_of(model)
+    assert {step for step, _ in fields_of(model).values()} != {1}
+
+
+def test_macros_have_the_last_ranges_after_a_fit_without_validation(make_trainer: MakeTrainer) -> None:
+    model = learning()
+    make_trainer(limit_val_batches=0).fit(model, datamodule=make_data(batch_size=5))
+    assert fields_of(model) == learnt(model)
+
+
 def test_a_fit_goes_on_with_its_ranges(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     whole = learning()
     make_trainer(limit_val_batches=1, max_epochs=2).fit(whole, datamodule=make_data(batch_size=5))
@@ -93,6 +111,14 @@ def test_a_fit_goes_on_with_its_ranges(make_trainer: MakeTrainer, tmp_path: Path
     make_trainer(limit_val_batches=1, max_epochs=2).fit(resumed, datamodule=make_data(batch_size=5), ckpt_path=path)
     assert learnt(resumed) == learnt(whole)
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_sweep_of_noise_that_ranges_decide_stops_before_the_first_step(make_trainer: MakeTrainer) -> None:
+    model = learning()  # with noise in LSB
+    trainer = make_trainer(callbacks=[NoiseSweep([0.1])])
+    with pytest.raises(ValueError, match="learnt ranges of ADCs with noise in LSB, decide `random_noise`"):
+        trainer.fit(model, datamodule=make_data(batch_size=5))
+    assert trainer.global_step == 0
 
 
 def test_the_chip_must_be_in_the_loop() -> None:

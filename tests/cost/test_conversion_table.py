@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.circuit.schedule import schedule
 from asim_lightning.cost import EnergyModel, Technology
 from asim_lightning.cost.conversion_table import ConversionGrid, conversion_rows, conversion_table
@@ -43,3 +43,12 @@ def test_the_table_has_a_column_for_each_step_and_energies_in_its_file() -> None
         conversion_rows(Technology(), MacroConfig(), ConversionGrid(adc_step=[0]))
     with pytest.raises(ValueError, match=r"`macro.rows` must be"):
         conversion_rows(Technology(), MacroConfig(), ConversionGrid(rows=[0]))
+
+
+def test_noise_in_lsb_takes_no_energy_and_charging_by_counts_is_refused() -> None:
+    static = StaticEffects(offset="20 lsb")
+    noisy, grid = MacroConfig(random_noise="0.3 lsb", static=static), ConversionGrid([64], [4], [8], [4])
+    (plain,), (row,) = (conversion_rows(Technology(), macro, grid) for macro in (MacroConfig(), noisy))
+    assert row.energies == plain.energies
+    with pytest.raises(ValueError, match=r"`technology\.charging` must be fixed with `conversions`"):
+        conversion_rows(Technology(charging="ground"), MacroConfig(), grid)

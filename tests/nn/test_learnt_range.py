@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from asim_lightning.circuit import MacroConfig, StaticEffects
 from asim_lightning.engine import noise_context
 from asim_lightning.nn import CimLinear
+from asim_lightning.nn.learnt_range import LearntRange
 from asim_lightning.nn.training_noise import ChipNoise
 from asim_lightning.surgery.settings import store_adc_ranges_, train_adc_
 
@@ -137,3 +138,29 @@ def test_macros_without_a_range_are_refused() -> None:
     layer = CimLinear(24, 5, macro=MacroConfig(digital_levels=99), name="a")
     train_adc_(layer)
     assert layer.adc_range is None  # nothing is converted
+
+
+@pytest.mark.parametrize(("name", "start", "least"), [("growth", (2, 0), 1), ("shift", (2, 0), 0)])
+def test_a_range_at_its_limit_moves_only_back(name: str, start: tuple[int, int], least: int) -> None:
+    adc_range = LearntRange()
+    adc_range.begin(*start)
+    parameter, number = getattr(adc_range, name), {"growth": 0, "shift": 1}[name]
+    with torch.no_grad():
+        parameter.fill_(-3.0)
+    assert adc_range.whole[number] == least
+    for gradient, moves in ((1.0, False), (-1.0, True)):
+        parameter.grad = None
+        (adc_range._values()[number] * gradient).backward()
+        assert bool(parameter.grad) is moves
+
+
+def test_counts_beyond_float16_give_no_infinity() -> None:
+    layer, x = layer_of({"weight_bits": 8, "input_bits": 8, "rows": 1024}, 1, 0)
+    with torch.autocast("cpu", torch.float16):
+        y = layer(x)
+    assert y.dtype == torch.float16
+    assert y.isfinite().all()
+    y.float().sum().backward()
+    assert layer.adc_range is not None
+    assert layer.adc_range.growth.grad is not None
+    assert layer.adc_range.growth.grad.isfinite()
