@@ -99,18 +99,33 @@ class Program(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class Conversions:
+    """The conversions of a tile in a cycle.
+
+    Attributes:
+        tile: Number of the tile.
+        cycle: Number of the cycle.
+        count: Count of the column; a real number if cells differ. # (batch, *outputs)
+        levels: Value that the ADC rounds for each vote, in codes: with noise, and with the offset and gain of its
+            converter. # (votes, batch, *outputs)
+        codes: A code for each vote. A cycle without ADC has its count here and in `levels`. # (votes, batch, *outputs)
+        sign: -1 in columns of complements (`StoredBits.signs`), else 1; broadcasts against (batch, *outputs).
+    """
+
+    tile: int
+    cycle: int
+    count: Tensor
+    levels: Tensor
+    codes: Tensor
+    sign: Tensor
+
+
 class Tap(Protocol):
     """A function that sees each conversion of a product, and may replace its codes."""
 
-    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
-        """Codes that count instead of those given.
-
-        Args:
-            tile: Number of the tile.
-            cycle: Number of the cycle.
-            count: Count of the column; a real number if cells differ. # (batch, *outputs)
-            codes: A code for each vote, or the count of a cycle without ADC. # (votes, batch, *outputs)
-        """
+    def __call__(self, made: Conversions) -> Tensor:
+        """Codes that count instead of those made. # (votes, batch, *outputs)"""
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import (
     EVERY_CONVERSION,
+    Conversions,
     ConvertingProgram,
     Tap,
     prefers_nothing,
@@ -114,13 +115,6 @@ class ReferenceProgram(ConvertingProgram):
         kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
         codes: Tensor | None = None
         exact: Tensor | None = None
-
-        def signed(values: Tensor, tile: int, cycle: Cycle) -> Tensor:
-            if stored.flips is None:
-                return values
-            own = stored.signs(cycle.weight_bits[0])[..., tile]
-            return values * stored.of_outputs(product, own).to(values.dtype)
-
         for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
@@ -139,16 +133,20 @@ class ReferenceProgram(ConvertingProgram):
                     count = counts[:, place]
                     gains = None if cells is None else cells.gain(tile_number, cycle)
                     count = count if gains is None else count * places.geometry.per_output(gains).to(count)
-                    if not cycle.converted:
-                        found = count if self.tap is None else self.tap(tile_number, number, count, count[None])[0]
-                        exact = _added(exact, signed(found.to(kind), tile_number, cycle), cycle.sign * 2**cycle.shift)
-                        continue
-                    own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
-                    votes = self._codes(errors, (places, tile_number), cycle, count, own, driven)
+                    votes = levels = [count]
+                    if cycle.converted:
+                        own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
+                        votes, levels = self._codes(errors, (places, tile_number), cycle, count, own, driven)
+                    sign = stored.sign_of_outputs(product, cycle, tile_number)
                     if self.tap is not None:
-                        votes = [*self.tap(tile_number, number, count, torch.stack(votes))]
+                        made = torch.stack(levels), torch.stack(votes), sign
+                        votes = [*self.tap(Conversions(tile_number, number, count, *made))]
                     code = votes[0] if len(votes) == 1 else vote(torch.stack(votes), transfer.macro.vote)
-                    codes = _added(codes, signed(code.to(kind), tile_number, cycle), transfer.code_weight(cycle))
+                    code = code.to(kind) if stored.flips is None else code.to(kind) * sign.to(kind)
+                    if cycle.converted:
+                        codes = _added(codes, code, transfer.code_weight(cycle))
+                    else:
+                        exact = _added(exact, code, cycle.sign * 2**cycle.shift)
         total = stored.added(product, transfer, x, real)
         if codes is not None:
             # one division, so that a multiple of top_code comes back as a whole number of counts
@@ -158,9 +156,9 @@ class ReferenceProgram(ConvertingProgram):
     def _codes(
         self, errors: Converters | None, at: tuple[Places, int], cycle: Cycle, count: Tensor, normals: list[Tensor],
         driven: Tensor | None,
-    ) -> list[Tensor]:  # fmt: skip
-        """Codes of counts, for each vote: integers in floating point, or real counts of an ideal converter. There is a
-        normal for each vote, or none without noise. `at` is the tile."""
+    ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
+        """Codes of counts for each vote, integers in floating point or real counts of an ideal converter, and the
+        values that were rounded. There is a normal for each vote, or none without noise. `at` is the tile."""
         column, (places, tile) = self.transfer.column, at
         own = OutputConverters() if errors is None else errors.of_outputs(places, tile, cycle, count.device)
         if column.curves > 1:
@@ -176,8 +174,8 @@ class ReferenceProgram(ConvertingProgram):
         low = -top if cycle.signed else 0
         values = [level + sigma * normal for normal in normals] if normals else [level] * cycle.votes
         if cycle.top_code is None:
-            return [value.clamp(low, top) for value in values]
-        return [own.moved(value.round().clamp(low, top), value, low, top) for value in values]
+            return [value.clamp(low, top) for value in values], values
+        return [own.moved(value.round().clamp(low, top), value, low, top) for value in values], values
 
 
 def blocks(transfer: Transfer) -> list[list[tuple[int, Cycle]]]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from asim_lightning.circuit import MacroConfig, Transfer
+from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.effects import stuck_weights
 from asim_lightning.engine.product import Product
@@ -99,6 +99,11 @@ class StoredBits:
             return torch.ones((), device=self.weights.integers.device)
         flips, chosen = self.flips, torch.as_tensor(bits, dtype=torch.int32, device=self.flips.device)
         return 1.0 - 2.0 * ((flips[..., None] if chosen.dim() else flips) >> chosen & 1).float()
+
+    def sign_of_outputs(self, product: Product, cycle: Cycle, tile: int) -> Tensor:
+        """`signs` of the columns of a tile in a cycle, in a shape that broadcasts against (batch, *outputs)."""
+        signs = self.signs(cycle.weight_bits[0])
+        return signs if self.flips is None else self.of_outputs(product, signs[..., tile])
 
     def cpu(self) -> "StoredBits":
         """The same bits on the CPU."""

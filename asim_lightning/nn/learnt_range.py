@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig, Transfer, transfer
 from asim_lightning.circuit.voltage import at_voltage_of, with_adc_range
-from asim_lightning.engine import Weights
+from asim_lightning.engine.program import Conversions
 from asim_lightning.nn.training_noise import ChipNoise, Operands
 
 _MOST = 2**20
@@ -20,9 +20,10 @@ class LearntRange(nn.Module):
     """``adc_step = round(start step * e^growth)`` and ``adc_low = round(start low + start step * shift)``.
 
     Both parameters are 0 at the start, so weight decay pulls a range to its start. Their gradients are those of learned
-    step size quantisation (LSQ, arXiv 1902.08153) for each conversion of the macro: with the place ``p = (count - low)
-    / step`` of a count, a code inside the range adds ``code - p`` to the gradient of the step and nothing to that of
-    low; a clipped code adds itself, and 1. A code is as the macro converts the count, with noise and the chip's errors.
+    step size quantisation (LSQ, arXiv 1902.08153) for each conversion of the macro: a code inside the range adds ``code
+    - level`` to the gradient of the step and nothing to that of low; a clipped code adds itself, and 1. The level is
+    the value that the ADC rounds, ``(count - low) / step`` with noise and the chip's errors: these are the same in
+    counts for any step.
 
     Args:
         has_low: Whether low is trained; else it stays as it is.
@@ -90,7 +91,7 @@ class LearntRange(nn.Module):
         signed, (step, low) = given.transfer.signed_input, self.whole
         macro = with_adc_range(given.transfer.macro, signed, step, low)
         circuit = transfer(macro, signed, rows_in_use)
-        slopes = _Slopes(circuit, given)
+        slopes = _Slopes(circuit)
         error = noise.error(given, circuit, amount, slopes)
         wide = torch.promote_types(y.dtype, torch.float32)  # counts overflow float16
         ranges = []
@@ -130,24 +131,17 @@ class _Within(torch.autograd.Function):
 class _Slopes:
     """A tap that sums the derivatives of an output in counts to step and low. See `engine.program.Tap`."""
 
-    def __init__(self, circuit: Transfer, given: Operands) -> None:
-        self.circuit, self.product = circuit, given.product
-        self.stored = Weights(given.w.detach()).stored(given.product, circuit.macro)
+    def __init__(self, circuit: Transfer) -> None:
+        self.circuit = circuit
         self.of_step: Any = 0.0
         self.of_low: Any = 0.0
 
-    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+    def __call__(self, made: Conversions) -> Tensor:
         """Add the derivatives of a conversion; the codes stay."""
-        own = self.circuit.cycles[cycle]
+        own, levels = self.circuit.cycles[made.cycle], made.levels
         if own.converted and own.top_code is not None:
-            weight: int | Tensor = own.sign * 2**own.shift
-            if self.stored.flips is not None:
-                signs = self.stored.signs(own.weight_bits[0])[..., tile]
-                weight = weight * self.stored.of_outputs(self.product, signs)
-            lowest = -own.top_code if own.signed else 0
-            place = (count - own.adc_low) / own.counts_a_code
-            inside = (place > lowest - 0.5) & (place < own.top_code + 0.5)
-            code = codes[0] if len(codes) == 1 else codes.mean(0)
-            self.of_step = self.of_step + weight * (code - place * inside)
-            self.of_low = self.of_low + weight * (~inside).to(code.dtype)
-        return codes
+            weight, lowest = made.sign * own.sign * 2**own.shift, -own.top_code if own.signed else 0
+            inside = (levels > lowest - 0.5) & (levels < own.top_code + 0.5)
+            self.of_step = self.of_step + weight * (made.codes - levels * inside).mean(0)
+            self.of_low = self.of_low + weight * (~inside).to(levels.dtype).mean(0)
+        return made.codes

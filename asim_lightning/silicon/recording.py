@@ -15,7 +15,7 @@ from asim_lightning.engine import Product, SavedChip, Tile, Weights, noise_conte
 from asim_lightning.engine.chips.cells import GRID, Cells
 from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.product import Geometry
-from asim_lightning.engine.program import Tap
+from asim_lightning.engine.program import Conversions, Tap
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_inputs import needed_layers, on_chip
 from asim_lightning.nn import OnMacro
@@ -107,13 +107,13 @@ class Recorder:
         held = copy.deepcopy(layer)
         self.step, self.ranges = held.hold_ranges(*inputs)
 
-    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+    def __call__(self, made: Conversions) -> Tensor:
         """Keep counts and codes; the codes stay."""
         if self.calls == 1:
             at = slice(self.at.start, self.at.stop)
-            kept = [self.axes.by_group(each)[..., at, :].double() for each in (count[None], codes)]
-            self.found[tile, cycle] = kept[0][0], kept[1]
-        return codes
+            kept = [self.axes.by_group(each)[..., at, :].double() for each in (made.count[None], made.codes)]
+            self.found[made.tile, made.cycle] = kept[0][0], kept[1]
+        return made.codes
 
 
 def layer_of(model: CimModule, name: str | None) -> OnMacro:

@@ -18,6 +18,7 @@ from torch import Tensor
 from asim_lightning.circuit import Cycle
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.engine import noise_context
+from asim_lightning.engine.program import Conversions
 from asim_lightning.evaluation.attribution import computed
 from asim_lightning.evaluation.layer_snr import decibels
 from asim_lightning.nn import OnMacro
@@ -209,11 +210,12 @@ class Replayer:
             )
         return self.axes.by_group(y[None])[0].transpose(1, 2)[self.there]
 
-    def __call__(self, tile: int, cycle: int, count: Tensor, codes: Tensor) -> Tensor:
+    def __call__(self, made: Conversions) -> Tensor:
         """The given codes where there are any, and the layer's own elsewhere."""
+        codes = made.codes
         if self.calls != 1:
             return codes
-        at, given = self.by_cycle[tile, cycle]
+        at, given = self.by_cycle[made.tile, made.cycle]
         index = tuple(torch.from_numpy(at.T.copy()))
         found = self.axes.by_group(codes).clone()
         values = torch.from_numpy(given).to(found)

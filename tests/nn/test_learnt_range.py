@@ -164,3 +164,32 @@ def test_counts_beyond_float16_give_no_infinity() -> None:
     assert layer.adc_range is not None
     assert layer.adc_range.growth.grad is not None
     assert layer.adc_range.growth.grad.isfinite()
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.6])
+def test_gradients_of_the_step_are_those_of_the_expected_loss(noise: float) -> None:
+    """Against finite differences: noise keeps its voltage, so that it must not push the step."""
+    torch.manual_seed(0)
+    step, x = 24, torch.rand(1000, 200) ** 3
+    macro = MacroConfig(3, 4, 255, 5, encoding_bits=4, random_noise=100 * noise * step / (255 * 15))
+    layer = CimLinear(200, 8, bias=False, macro=macro, name="a").train()
+    layer.weight.data = torch.randn(8, 200) * 0.05
+    wanted = layer(x).detach()  # of the integers, without the macro
+    layer.train_noise_model, layer.train_noise = ChipNoise(), 1.0
+    train_adc_(layer)
+    assert layer.adc_range is not None
+
+    def loss(step: int, read: int) -> Tensor:
+        layer.adc_range.begin(step, 0)  # type: ignore[union-attr]
+        layer.adc_range.growth.grad = None  # type: ignore[union-attr]
+        with noise_context(seed=read, step=read):
+            return (layer(x) - wanted).square().mean()
+
+    slopes, differences = [], []
+    for read in range(4):
+        loss(step, read).backward()
+        scale = step / math.sqrt(wanted.numel() * macro.top_code)  # type: ignore[operator]
+        slopes.append(float(layer.adc_range.growth.grad) / scale)  # type: ignore[arg-type]
+        with torch.no_grad():
+            differences.append(float(loss(step + 6, read) - loss(step - 6, read)) / 12)
+    assert sum(slopes) == pytest.approx(sum(differences), rel=0.1)
