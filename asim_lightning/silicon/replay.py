@@ -340,7 +340,7 @@ def replay(
             error, signal = powers.tolist()
             return found, decibels(error / signal) if signal else 0.0
 
-        own, own_snr = outputs(lambda tile, cycle, count, codes: codes)
+        own, own_snr = outputs(lambda made: made.codes)
         replayed, snr = outputs(replayer)
     is_whole = replayer.is_whole
     return Replay(
