@@ -14,6 +14,8 @@ from asim_lightning.surgery import set_fidelity_
 from asim_lightning.surgery.families import layer_rules
 from asim_lightning.surgery.settings import learnt_layers, store_adc_ranges_
 
+_PARTS = ((0, "step"), (1, "low"))
+
 
 @torch.no_grad()
 def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple[int, int]]:
@@ -43,10 +45,26 @@ def begin_adc_ranges_(model: CimModule, starts: Mapping[str, tuple[int, int]]) -
     """
     for name, layer in learnt_layers(model.backbone).items():
         if name in starts:
-            _range(layer).begin(*starts[name])
+            _range(layer).begin(*starts[name], layer.macro.adc_bits)
         elif not _range(layer).is_started:
             raise ValueError(f"no training input reaches the layer {name}, so the range of its ADC has no start")
     store_adc_ranges_(model.backbone)
+
+
+def learnt_values(model: CimModule) -> dict[str, float]:
+    """Counts an LSB and count of code 0 of each layer that learns its ADC's range, by the name in logs."""
+    found = {name: _range(layer).whole for name, layer in learnt_layers(model.backbone).items()}
+    steps, lows = ({f"adc_{kind}/{name}": float(pair[at]) for name, pair in found.items()} for at, kind in _PARTS)
+    return steps | lows
+
+
+def store_rules_(model: CimModule, checkpoint: dict[str, Any]) -> None:
+    """Put the ranges of the weights in a checkpoint into its plan, in place."""
+    settings = checkpoint.get("hyper_parameters", {})
+    if "plan" in settings:
+        plan = settings["plan"]
+        rules = rules_of_checkpoint(model, checkpoint["state_dict"], bool(plan["rules"]))
+        checkpoint["hyper_parameters"] = {**settings, "plan": {**plan, "rules": rules}}
 
 
 def rules_of_checkpoint(model: CimModule, state: dict[str, Any], has_rules: bool) -> list[dict[str, Any]]:
@@ -57,10 +75,10 @@ def rules_of_checkpoint(model: CimModule, state: dict[str, Any], has_rules: bool
     changes = {}
     for name, layer in learnt_layers(model.backbone).items():
         prefix = f"backbone.{name}.adc_range."
-        state[f"{prefix}start"] = _range(layer).start
+        state |= {f"{prefix}start": _range(layer).start, f"{prefix}bits": _range(layer).bits}
         held = LearntRange()
         held.load_state_dict({key: state[prefix + key].cpu() for key in held.state_dict()})
-        changes[name] = held.fields(layer.macro, layer.signed_input)
+        changes[name] = {"adc_bits": layer.macro.adc_bits, **held.fields(layer.macro, layer.signed_input)}
     return layer_rules(model.backbone, changes, has_rules)
 
 

@@ -16,7 +16,7 @@ from asim_lightning.backbone import BackboneConfig, build_backbone, image_channe
 from asim_lightning.classifier.arguments import check_settings, check_text, check_tokens, chip_of, image_size_of
 from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
-from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_, fitted_starts, rules_of_checkpoint
+from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_, fitted_starts, learnt_values, store_rules_
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.optimizer import OptimizerConfig, build_optimizer, steps_of_an_epoch
 from asim_lightning.classifier.outcome import TRAINING_LOSS, Outcome, right
@@ -299,11 +299,8 @@ class CimClassifier(CimModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the training seed, and learnt ranges of ADCs as rules of the plan."""
         checkpoint["training_seed"] = self._training_seed
-        settings = checkpoint.get("hyper_parameters", {})
-        if self.hparams["train_adc"] and "plan" in settings:
-            plan = settings["plan"]
-            rules = rules_of_checkpoint(self, checkpoint["state_dict"], bool(plan["rules"]))
-            checkpoint["hyper_parameters"] = {**settings, "plan": {**plan, "rules": rules}}
+        if self.hparams["train_adc"]:
+            store_rules_(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the training seed; for a fit, adapt the state to changed optimizer settings and to this machine."""
@@ -335,6 +332,7 @@ class CimClassifier(CimModule):
         """Fit input ranges: again while training, because weights change; otherwise only missing ranges."""
         if self.trainer.state.fn == "fit":
             store_adc_ranges_(self.backbone)
+            self.log_dict(learnt_values(self))
         self.fit_missing_ranges(always=self.trainer.state.fn == "fit")
         self._fitted_ranges = fitted_ranges(self.backbone)  # perhaps by a RangeCalibration, which was called before
 

@@ -59,7 +59,7 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         return
     if options.conversions:
         rows = conversion_rows(options.technology, cli.model.plan.macro, options.grid)
-        ratios, file = conversion_table(rows, options.grid), folder / "conversions.csv"
+        ratios, file = conversion_table(rows, options.grid, options.technology), folder / "conversions.csv"
         write_lines(file, ratios.numbers, "\n")
         cli.say(f"{ratios}\n\nnumbers   {file}")
         return

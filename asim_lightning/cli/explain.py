@@ -24,6 +24,7 @@ from asim_lightning.report.count_figure import count_figure
 from asim_lightning.report.draw import save_figure
 from asim_lightning.report.measured_figure import draw_by_driven, draw_measured
 from asim_lightning.surgery import macro_layers
+from asim_lightning.table import plural
 from asim_lightning.whole_file import write_whole
 
 
@@ -55,7 +56,7 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
     for circuit, names in circuits.items():
         sign = "signed" if circuit.signed_input else "unsigned"
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        print(f"\n{len(names)} layers, {sign} input: {shown}")
+        print(f"\n{plural(len(names), 'layer')}, {sign} input: {shown}")
         print(explain(circuit.macro, circuit.signed_input, circuit.rows_in_use))
         print(engines_line(circuit, cli.trainer.strategy.root_device))
         if circuit.macro.static.is_reused:

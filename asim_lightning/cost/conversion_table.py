@@ -86,7 +86,9 @@ def conversion_rows(technology: Technology, macro: MacroConfig, grid: Conversion
     return found
 
 
-def conversion_table(rows: Sequence[ConversionRow], grid: ConversionGrid) -> Table[ConversionRow]:
+def conversion_table(
+    rows: Sequence[ConversionRow], grid: ConversionGrid, technology: Technology
+) -> Table[ConversionRow]:
     """Ratios for people, and energies in the CSV, for each point of a grid."""
 
     def ratio(step: int | None) -> TableColumn[ConversionRow]:
@@ -115,7 +117,12 @@ def conversion_table(rows: Sequence[ConversionRow], grid: ConversionGrid) -> Tab
             {"wins_from": lambda row: row.wins_from},
         ),
         TableColumn("digital\n(fJ)", lambda row: f"{row.digital:.3g}", {"digital_fj": lambda row: row.digital}),
+        TableColumn("", None, {"nm": lambda _: technology.nanometres, "volts": lambda _: technology.volts}),
     ]  # fmt: skip
     return Table(
-        columns, rows, "energy of a conversion, over the same products of bits in a digital macro; below 1 analog wins"
+        columns,
+        rows,
+        "energy of a conversion, over the same products of bits in a digital macro; below 1 analog wins; "
+        f"{technology}; full scale: the largest code is the full scale; -: one code holds all counts; without the "
+        "digital additions of codes",
     )

@@ -14,7 +14,7 @@ from asim_lightning.cost.product_shape import ProductShape
 class Energy(ConversionEnergy):
     """Energy by part, fJ."""
 
-    shift_add: float = part("shift-add", "sums over weight bits, accumulators", "full_adder", "flip_flop")
+    shift_add: float = part("shift-add", "sums over weight bits, accumulators, complements", "full_adder", "flip_flop")
     digital: float = part("digital", "digital cycles and layers", "digital_mac")
     """Digital cycles, and layers on no macro."""
     writes: float = part("writes", "written cells", "cell_write")

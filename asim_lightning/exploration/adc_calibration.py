@@ -69,7 +69,9 @@ def fit_adc(model: CimModule, batches: Iterable[Inputs], images: int) -> AdcCali
     """
     every = needed_layers(model, "A calibration of ADC ranges")
     layers = {name: each for name, each in every.items() if any(c.converted for c in each.transfer.cycles)} or every
-    for layer in layers.values():
+    for name, layer in layers.items():
+        if layer.macro.adc_bits is None:
+            raise ValueError(f"`macro.adc_bits` must be 1..16 to fit ADC ranges, got null for layer `{name}`")
         layer.macro.with_fields(adc_step=1, adc_low=0)  # refuses a macro that can have no range
     counts, seen = layer_counts(model, layers, batches, images, "training")
     if missing := [name for name, layer in layers.items() if name not in counts and not layer.by_row]:

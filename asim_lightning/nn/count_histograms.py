@@ -113,6 +113,7 @@ class AdcRange:
         after: CSNR with this range, dB.
         clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
         noise: Noise and spreads that the macro has in LSB, at the same voltage with this range, by the name of a field.
+        weight_coding: Coding of the weights whose counts it fits.
     """
 
     name: str
@@ -123,11 +124,13 @@ class AdcRange:
     after: float
     clipped: tuple[float, ...]
     noise: Mapping[str, float | str] = field(default_factory=dict)
+    weight_coding: str = "plain"
 
     @property
     def fields(self) -> dict[str, int | float | str]:
         """The fields of a macro with this range, by the name of their axis."""
-        return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low, **self.noise}
+        coding = {} if self.weight_coding == "plain" else {"weight_coding": self.weight_coding}
+        return {"adc_bits": self.adc_bits, "adc_step": self.step, "adc_low": self.low, **coding, **self.noise}
 
 
 def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
@@ -145,4 +148,4 @@ def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
             diagonals.setdefault(cycle.weight_bits[0] + groups.index(cycle.input_bits), []).append(quality)
     clipped = tuple(sum(each.clipped for each in found) / len(found) for _, found in sorted(diagonals.items()))
     decibels = overall(circuit, before).csnr, overall(fitted, after).csnr
-    return AdcRange(name, circuit.macro.adc_bits or 0, step, low, *decibels, clipped, noise)
+    return AdcRange(name, macro.adc_bits or 0, step, low, *decibels, clipped, noise, macro.weight_coding)

@@ -31,22 +31,25 @@ class LearntRange(nn.Module):
     """
 
     start: Tensor
+    bits: Tensor
 
     def __init__(self, has_low: bool = True, device: Any = None) -> None:
         super().__init__()
         self.growth = nn.Parameter(torch.zeros((), device=device))
         self.shift = nn.Parameter(torch.zeros((), device=device), requires_grad=has_low)
         self.register_buffer("start", torch.zeros(2, device=device))  # step and low; a step of 0: not started
+        self.register_buffer("bits", torch.zeros((), device=device))  # of the ADC that it was started for; 0: any
 
     @property
     def is_started(self) -> bool:
         """Whether the range has a start."""
         return bool(self.start[0] > 0)
 
-    def begin(self, step: int, low: int) -> None:
-        """Start from a range."""
+    def begin(self, step: int, low: int, bits: int | None = None) -> None:
+        """Start from a range of an ADC of some bits; a step of 0: without a start."""
         with torch.no_grad():
             self.start.copy_(torch.tensor([float(step), float(low)]))
+            self.bits.fill_(bits or 0)
             self.growth.zero_()
             self.shift.zero_()
 

@@ -1,5 +1,6 @@
 """Settings of all converted layers of a network together."""
 
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -141,11 +142,17 @@ def train_adc_(model: nn.Module, train: bool = True) -> None:
     "chip", of any strength.
 
     Raises:
-        ValueError: A layer's macro can have no range of its ADC.
+        ValueError: A layer's macro can have no range of its ADC, or no layer has an ADC.
     """
-    for name, layer in macro_layers(model).items():
+    layers = macro_layers(model)
+    if train and all(each.macro.adc_bits is None or not _converts(each) for each in layers.values()):
+        raise ValueError(
+            "`train_adc` must be false, because no layer is on a macro with an ADC: `macro.adc_bits` are null, or all "
+            "cycles are digital"
+        )
+    for name, layer in layers.items():
         layer.adc_range = None
-        if train and any(cycle.converted for cycle in layer.transfer.cycles):
+        if train and layer.macro.adc_bits is not None and _converts(layer):
             try:
                 layer.macro.with_fields(adc_step=1, adc_low=0)
             except ValueError as error:
@@ -154,6 +161,10 @@ def train_adc_(model: nn.Module, train: bool = True) -> None:
             device = weight.device if isinstance(weight, Tensor) else None
             layer.adc_range = LearntRange(not layer.macro.weight_parallel, device)
             layer.register_load_state_dict_post_hook(_store_loaded)
+
+
+def _converts(layer: OnMacro) -> bool:
+    return any(cycle.converted for cycle in layer.transfer.cycles)
 
 
 def learnt_layers(model: nn.Module) -> dict[str, OnMacro]:
@@ -168,7 +179,17 @@ def store_adc_ranges_(model: nn.Module) -> None:
 
 
 def _store_loaded(layer: Any, _: Any = None) -> None:
-    if layer.adc_range is not None and layer.adc_range.is_started:
+    if layer.adc_range is None:
+        return
+    held, bits = int(layer.adc_range.bits), layer.macro.adc_bits
+    if held and held != bits:
+        warnings.warn(
+            f"The weights have ADC ranges that were learnt with `macro.adc_bits` {held}, and the macro has {bits}: "
+            f"these ranges are left out; write {held} to use them",
+            stacklevel=2,
+        )
+        layer.adc_range.begin(0, 0)
+    if layer.adc_range.is_started:
         layer.assignment = layer.assignment.ruled_by(layer.adc_range.fields(layer.macro, layer.signed_input))
 
 

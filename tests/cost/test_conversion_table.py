@@ -34,7 +34,7 @@ def test_ratios_are_those_of_the_energy_model_with_the_line_where_analog_wins() 
 
 def test_the_table_has_a_column_for_each_step_and_energies_in_its_file() -> None:
     rows = conversion_rows(Technology(), MacroConfig(), GRID)
-    table = conversion_table(rows, GRID)
+    table = conversion_table(rows, GRID, Technology())
     names, *lines = table.numbers
     assert names[3:7] == ["full_scale_fj", "step_1_fj", "step_16_fj", "step_64_fj"]
     assert lines[0][3] == rows[0].energies[None].total

@@ -133,11 +133,24 @@ def test_weights_with_and_without_ranges_load_into_each_other() -> None:
 
 def test_macros_without_a_range_are_refused() -> None:
     ideal = CimLinear(24, 5, macro=MACRO.with_fields(adc_step=None, adc_bits=None), name="0")
-    with pytest.raises(ValueError, match=r"Layer `0`: `macro.adc_step` must be null for an ideal converter"):
-        train_adc_(nn.Sequential(ideal))
-    layer = CimLinear(24, 5, macro=MacroConfig(digital_levels=99), name="a")
-    train_adc_(layer)
-    assert layer.adc_range is None  # nothing is converted
+    digital = CimLinear(24, 5, macro=MacroConfig(digital_levels=99), name="a")
+    for none in (nn.Sequential(ideal), digital):
+        with pytest.raises(ValueError, match="^`train_adc` must be false, because no layer is on a macro with an ADC"):
+            train_adc_(none)
+    train_adc_(nn.Sequential(ideal, digital, learnt := CimLinear(24, 5, macro=MACRO, name="b")))
+    assert [each.adc_range is None for each in (ideal, digital, learnt)] == [True, True, False]
+
+
+def test_a_range_that_was_learnt_for_other_bits_is_left_out() -> None:
+    layer, other = (CimLinear(24, 5, macro=MACRO.with_fields(adc_bits=bits), name="a") for bits in (4, 5))
+    for each in (layer, other):
+        train_adc_(each)
+    assert layer.adc_range is not None
+    layer.adc_range.begin(3, 1, 4)
+    with pytest.warns(UserWarning, match="learnt with `macro.adc_bits` 4, and the macro has 5"):
+        other.load_state_dict(layer.state_dict())
+    assert not other.adc_range.is_started  # type: ignore[union-attr]
+    assert other.macro == MACRO.with_fields(adc_bits=5)
 
 
 @pytest.mark.parametrize(("name", "start", "least"), [("growth", (2, 0), 1), ("shift", (2, 0), 0)])
