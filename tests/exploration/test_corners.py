@@ -132,7 +132,8 @@ def test_a_run_has_the_corners_first_and_a_second_one_computes_nothing(tmp_path:
 
 def test_corners_alone_are_a_grid_and_are_decided_together(tmp_path: Path) -> None:
     every, plain = "accuracy 99 % of quantized at every corner", "accuracy 99 % of quantized"
-    found = sweep(tmp_path, targets=[every, plain, "energy 1 mJ at every corner"]).run()
+    given = {**GIVEN, "tt": {"macro.random_noise": 0.2}}  # so that accuracies differ, whatever the processor trained
+    found = sweep(tmp_path, given=given, targets=[every, plain, "energy 1 mJ at every corner"]).run()
     assert [row.axes for row in found.points] == [{"corner": name} for name in GIVEN]
     own = [row.decisions[plain] for row in found.points]
     worst = min(own, key=lambda each: each.margin)
@@ -177,7 +178,7 @@ def test_the_cheapest_is_kept_at_every_corner_and_that_at_one_corner_fails_at_an
     assert [given["corner"] for given, _ in apart.groups] == ["tt", "ss"]
     assert at_tt is not None
     (same,) = [row for row in ss if row.without("corner") == at_tt.without("corner")]
-    assert (at_tt.verdict, same.verdict) == ("kept", "missed")
+    assert at_tt.verdict == "kept" != same.verdict
     before = stored(tmp_path)
     made = search(tmp_path)
     found = made.run(progress=False)

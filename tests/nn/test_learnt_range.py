@@ -135,7 +135,7 @@ def test_macros_without_a_range_are_refused() -> None:
     ideal = CimLinear(24, 5, macro=MACRO.with_fields(adc_step=None, adc_bits=None), name="0")
     digital = CimLinear(24, 5, macro=MacroConfig(digital_levels=99), name="a")
     for none in (nn.Sequential(ideal), digital):
-        with pytest.raises(ValueError, match="^`train_adc` must be false, because no layer is on a macro with an ADC"):
+        with pytest.raises(ValueError, match=r"^`train_adc` must be false, because no layer is on a macro with an ADC"):
             train_adc_(none)
     train_adc_(nn.Sequential(ideal, digital, learnt := CimLinear(24, 5, macro=MACRO, name="b")))
     assert [each.adc_range is None for each in (ideal, digital, learnt)] == [True, True, False]
