@@ -14,8 +14,6 @@ from asim_lightning.surgery import set_fidelity_
 from asim_lightning.surgery.families import layer_rules
 from asim_lightning.surgery.settings import learnt_layers, store_adc_ranges_
 
-_PARTS = ((0, "step"), (1, "low"))
-
 
 @torch.no_grad()
 def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple[int, int]]:
@@ -53,9 +51,10 @@ def begin_adc_ranges_(model: CimModule, starts: Mapping[str, tuple[int, int]]) -
 
 def learnt_values(model: CimModule) -> dict[str, float]:
     """Counts an LSB and count of code 0 of each layer that learns its ADC's range, by the name in logs."""
-    found = {name: _range(layer).whole for name, layer in learnt_layers(model.backbone).items()}
-    steps, lows = ({f"adc_{kind}/{name}": float(pair[at]) for name, pair in found.items()} for at, kind in _PARTS)
-    return steps | lows
+    found: dict[str, float] = {}
+    for name, layer in learnt_layers(model.backbone).items():
+        found[f"adc_step/{name}"], found[f"adc_low/{name}"] = map(float, _range(layer).whole)
+    return found
 
 
 def store_rules_(model: CimModule, checkpoint: dict[str, Any]) -> None:

@@ -144,13 +144,8 @@ class CimClassifier(CimModule):
         self._top = (1,) if self._classes is None or num_classes <= 5 else (1, 5)
         kinds = ("loss", *(f"top{k}" for k in self._top))
         mean = ExponentialOfMean if self.outcome.shown_as == "exponential" else MeanMetric
-        self.means = nn.ModuleDict(
-            {
-                f"{stage}_{kind}": MeanMetric() if kind == "loss" else mean()
-                for stage in ("val", "test")
-                for kind in kinds
-            }
-        )
+        of_kind = {kind: MeanMetric if kind == "loss" else mean for kind in kinds}
+        self.means = nn.ModuleDict({f"{stage}_{kind}": of_kind[kind]() for stage in ("val", "test") for kind in kinds})
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

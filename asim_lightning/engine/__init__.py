@@ -25,7 +25,7 @@ from asim_lightning.engine.noise_source import Noise, NoiseScope, current_scope,
 from asim_lightning.engine.product import Conv2dProduct, MatmulProduct, Product, Tile
 from asim_lightning.engine.program import Engine, Program, sums_of
 from asim_lightning.engine.quantizer import Quantizer
-from asim_lightning.engine.weights import StoredBits, Weights
+from asim_lightning.engine.stored_weights import Weights
 
 __all__ = [
     "ENGINES",
@@ -40,7 +40,6 @@ __all__ = [
     "Program",
     "Quantizer",
     "SavedChip",
-    "StoredBits",
     "Tile",
     "Weights",
     "check_saved",

@@ -16,7 +16,7 @@ from asim_lightning.engine.error_tables import Block, ErrorTables
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.overlap import SAMPLE_NODES, nearest, sample_sums, shares_of_values
 from asim_lightning.engine.product import Product, Tile
-from asim_lightning.engine.weights import StoredBits
+from asim_lightning.engine.stored_weights import StoredBits
 
 _DRAWS = 16
 _TAIL = 1.5

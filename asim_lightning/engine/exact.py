@@ -15,8 +15,8 @@ from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.program import Program, runs_everywhere
 from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.stored_weights import Weights
 from asim_lightning.engine.torch_modes import is_recorded
-from asim_lightning.engine.weights import Weights
 from asim_lightning.quant import levels
 
 ALGORITHM = "exact"

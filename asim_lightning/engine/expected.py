@@ -45,9 +45,9 @@ from asim_lightning.engine.digit_sums import Table, input_digit_sums, table_sums
 from asim_lightning.engine.error_tables import Block, ErrorTables, Tables, blocks, error_tables
 from asim_lightning.engine.product import Product, Tile
 from asim_lightning.engine.static_moments import shared_charge
+from asim_lightning.engine.stored_weights import StoredBits, Weights
 from asim_lightning.engine.torch_modes import exact_float32
 from asim_lightning.engine.weight_errors import by_cells, by_stuck_cells
-from asim_lightning.engine.weights import StoredBits, Weights
 
 Terms = tuple[Tensor, Tensor]
 """Functions of the inputs and of the weights; their products, summed over the last dimension, are a moment.

@@ -20,8 +20,8 @@ from asim_lightning.engine.chips.places import Places
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
+from asim_lightning.engine.stored_weights import StoredBits, Weights
 from asim_lightning.engine.torch_modes import is_recorded
-from asim_lightning.engine.weights import StoredBits, Weights
 
 SomeProgram = TypeVar("SomeProgram", bound="Program")
 MOST_CELL_BYTES = 2**33

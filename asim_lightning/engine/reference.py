@@ -28,9 +28,9 @@ from asim_lightning.engine.program import (
     required,
     runs_everywhere,
 )
+from asim_lightning.engine.stored_weights import StoredBits, Weights
 from asim_lightning.engine.threads import one_thread_each
 from asim_lightning.engine.torch_modes import exact_float32
-from asim_lightning.engine.weights import StoredBits, Weights
 
 CPU_ELEMENTS = 2**20
 """Counts in flight on a CPU: 4 MB, so that the passes over them stay in its caches."""
@@ -68,9 +68,8 @@ class ReferenceProgram(ConvertingProgram):
         For each tile and cycle: ``code = clamp(round_half_even(level(count) + sigma(count) * z), 0, top_code)`` and
         ``output += sign * 2^shift * full_scale / top_code * code`` (ASiM, arXiv 2411.11022, section III). An ADC with a
         set range adds ``sign * 2^shift * (adc_step * code + adc_low)`` instead. Codes of a column of complements count
-        negatively (`StoredBits`). `Converters` says how a converter's
-        errors change levels and codes. Codes times their weight (`Transfer.code_weight`) are summed as integers, and so
-        are the exact counts of digital cycles.
+        negatively (`StoredBits`). `Converters` says how a converter's errors change levels and codes. Codes times their
+        weight (`Transfer.code_weight`) are summed as integers, and so are the exact counts of digital cycles.
 
         float64, or float32 if the device has no float64. # (batch, *outputs)
         """
@@ -115,6 +114,7 @@ class ReferenceProgram(ConvertingProgram):
         kind = real if transfer.macro.adc_bits is None else whole  # codes of an ideal converter are real numbers
         codes: Tensor | None = None
         exact: Tensor | None = None
+        plain = torch.ones((), dtype=torch.float32, device=x.device)
         for block in blocks(transfer):
             x_digits = digits(x, block[0][1].input_bits, block[0][1].input_signed)
             key = tuple((c.weight_bits, c.weight_signed, c.analog) for _, c in block)
@@ -137,7 +137,7 @@ class ReferenceProgram(ConvertingProgram):
                     if cycle.converted:
                         own = [each[place] for each in normals[: cycle.votes]] if transfer.noisy[number] else []
                         votes, levels = self._codes(errors, (places, tile_number), cycle, count, own, driven)
-                    sign = stored.sign_of_outputs(product, cycle, tile_number)
+                    sign = plain if stored.flips is None else stored.sign_of_outputs(product, cycle, tile_number)
                     if self.tap is not None:
                         made = torch.stack(levels), torch.stack(votes), sign
                         votes = [*self.tap(Conversions(tile_number, number, count, *made))]
@@ -147,11 +147,12 @@ class ReferenceProgram(ConvertingProgram):
                         codes = _added(codes, code, transfer.code_weight(cycle))
                     else:
                         exact = _added(exact, code, cycle.sign * 2**cycle.shift)
-        total = stored.added(product, transfer, x, real)
+        total = stored.input_sums(product, transfer, x, real)
         if codes is not None:
             # one division, so that a multiple of top_code comes back as a whole number of counts
             total = (codes.to(real) * transfer.scale + total * transfer.divisor) / transfer.divisor
-        return total if exact is None else total + exact.to(real)
+        total = total if exact is None else total + exact.to(real)
+        return total + stored.offset(product, transfer, real)
 
     def _codes(
         self, errors: Converters | None, at: tuple[Places, int], cycle: Cycle, count: Tensor, normals: list[Tensor],

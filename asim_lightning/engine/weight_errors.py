@@ -8,7 +8,7 @@ from asim_lightning.engine.digit_sums import Bits
 from asim_lightning.engine.integer import digits
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.static_moments import cell_variance_of_bit
-from asim_lightning.engine.weights import StoredBits
+from asim_lightning.engine.stored_weights import StoredBits
 
 
 def by_cells(product: Product, transfer: Transfer, x: Tensor, w: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Size, Tensor
 
 from asim_lightning.engine import Conv2dProduct, MatmulProduct, Noise, Product, int8, noise_context
 from asim_lightning.engine.exact import ExactProgram
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 
 PRODUCTS: dict[str, Product] = {
     "convolution": Conv2dProduct((2, 1), (1, 2), (1, 2), 2),

@@ -12,7 +12,7 @@ import torch
 from asim_lightning.circuit import MacroConfig, transfer
 from asim_lightning.engine import choose, decision, engines, fused, rare, reference
 from asim_lightning.engine.engines import kernel_for, why_wrong
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from tests.engine.native.random_macros import random_macro
 
 CIRCUIT = transfer(MacroConfig(4, 4, 40, 5, random_noise=2.0), True)

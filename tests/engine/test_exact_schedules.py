@@ -22,7 +22,7 @@ from asim_lightning.engine import (
     reference,
     sums_of,
 )
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from asim_lightning.nn import CimLinear
 from tests import oracle
 from tests.engine.products import exact_sums, silent

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from asim_lightning.nn import CimLinear
 from asim_lightning.nn.prepared import Memo
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, reference
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from asim_lightning.nn import CimConv2d, CimLinear, CimMatmul, QuantConv2d
 from asim_lightning.nn.verify import Verification, verify
 from asim_lightning.quant import levels, scale_of

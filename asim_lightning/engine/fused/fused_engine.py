@@ -27,7 +27,7 @@ from asim_lightning.engine.program import (
     required,
     why_not_tabulated,
 )
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 
 LONGEST_TABLE = 2**16
 """Most counts of one kind of cycle in tables of level and sigma: 512 KB, which fits a CUDA device's caches."""

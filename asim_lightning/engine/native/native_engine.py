@@ -31,7 +31,7 @@ from asim_lightning.engine.program import (
     required,
     why_not_tabulated,
 )
-from asim_lightning.engine.weights import StoredBits, Weights
+from asim_lightning.engine.stored_weights import StoredBits, Weights
 
 ALGORITHM, SAME_NOISE, prefers = EVERY_CONVERSION, True, prefers_nothing
 _LONGEST_TABLE, _MOST_VOTES = 2**20, 64
@@ -103,19 +103,20 @@ class NativeProgram(ConvertingProgram):
         out = torch.empty(made.output_shape, dtype=torch.float64, device="cpu")
         if not out.numel():
             return out
-        out.copy_(stored.added(product, self.transfer, x, torch.float64))
+        out.copy_(stored.input_sums(product, self.transfer, x, torch.float64))
+        offset = stored.offset(product, self.transfer, torch.float64)
         samples = made.samples
         if self.max_elements is not None:
             samples = max(1, self.max_elements // out[0].numel())
         if samples >= batch:
             self._convert(made, x, stored, source, out, (converters, cells))
-            return out
+            return out.add_(offset)
         for low in range(0, batch, samples):
             part = slice(low, low + samples)
             inputs, held = x[part], stored.parts(part) if product.batched_weight else stored
             some = self._conversion(inputs, held.weights.integers, batch, converters)
             self._convert(some, inputs, held, source.rows(low, low + samples), out[part], (converters, cells))
-        return out
+        return out.add_(offset)
 
     def _conversion(self, x: Tensor, w: Tensor, batch: int, converters: PlacedConverters | None) -> Conversion:
         strides = x.stride() if self.product.is_image else ()

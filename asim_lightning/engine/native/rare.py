@@ -18,7 +18,7 @@ from asim_lightning.engine.rare.layout import Layout
 from asim_lightning.engine.rare.margins import Apart
 from asim_lightning.engine.rare.rates import Rates
 from asim_lightning.engine.rare.stream import gap_factor
-from asim_lightning.engine.weights import StoredBits
+from asim_lightning.engine.stored_weights import StoredBits
 
 _CANDIDATES, _PACKED = 1500, 2**16
 """Candidates, and elements to pack, that occupy a thread much longer than it takes to wake it."""

@@ -18,7 +18,7 @@ from asim_lightning.engine.rare.stream import (
     gap_factor,
     normal_above,
 )
-from asim_lightning.engine.weights import StoredBits
+from asim_lightning.engine.stored_weights import StoredBits
 
 CPU_ELEMENTS = 2**20
 """Most draws, and most rows of candidates, in memory on a CPU."""

@@ -38,7 +38,7 @@ from asim_lightning.engine.rare import any_device
 from asim_lightning.engine.rare.layout import Layout, layout, most_ones
 from asim_lightning.engine.rare.margins import Apart, converter_rates
 from asim_lightning.engine.rare.rates import Rates, rates
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 
 ALGORITHM = "exact + events"
 SAME_NOISE = False

@@ -14,7 +14,7 @@ from asim_lightning.engine.chips import effects
 from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import in_order, inl_bounds
 from asim_lightning.engine.reference import ReferenceProgram
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from tests.engine.chips.random_converters import converters as random_converters
 from tests.engine.products import noise_of
 

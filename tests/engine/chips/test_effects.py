@@ -16,7 +16,7 @@ from asim_lightning.engine.engines import kernel_for
 from asim_lightning.engine.native.library import library
 from asim_lightning.engine.native.native_engine import NativeProgram
 from asim_lightning.engine.native.structures import REAL_COUNTS, Counting
-from asim_lightning.engine.weights import Weights
+from asim_lightning.engine.stored_weights import Weights
 from tests.engine.native.test_conversion import operands
 from tests.engine.products import NOISY, PRODUCTS, noise_of
 

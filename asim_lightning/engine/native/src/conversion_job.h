@@ -86,7 +86,7 @@ struct ConversionJob {
     const int32_t* flips;             // bit b: the column of weight bit b holds complements, whose codes count negatively; null: none.
                                       // (problems of the weights, tiles, output columns rounded up to 16)
     uint32_t* weight_form;            // the weights' form, by asim_weight_form
-    double* out;                      // (batch, outputs): counts; a kernel adds sums of codes * scale / divisor + digital counts
+    double* out;                      // (batch, outputs): sums of inputs, to which (codes * scale) / divisor + digital counts are added
     double scale, divisor;
     uint32_t key[2], last_word;
     int32_t tile_count, cycle_count, schedule_cycles, digit_count;

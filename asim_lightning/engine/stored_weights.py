@@ -96,7 +96,7 @@ class StoredBits:
         # (..., *columns, tiles), or (..., *columns, tiles, bits)
         """
         if self.flips is None:
-            return torch.ones((), device=self.weights.integers.device)
+            return torch.ones((), dtype=torch.float32, device=self.weights.integers.device)
         flips, chosen = self.flips, torch.as_tensor(bits, dtype=torch.int32, device=self.flips.device)
         return 1.0 - 2.0 * ((flips[..., None] if chosen.dim() else flips) >> chosen & 1).float()
 
@@ -130,27 +130,30 @@ class StoredBits:
             return values.unsqueeze(-2)
         return product.geometry(None, self.weights.integers).per_output(values)
 
-    def added(self, product: Product, circuit: Transfer, x: Tensor, real: torch.dtype) -> Tensor:
-        """Counts that the digital side adds to the sums of codes: counts of codes of 0, and the sums of the inputs of
-        columns with complements.
+    def input_sums(self, product: Product, circuit: Transfer, x: Tensor, real: torch.dtype) -> Tensor:
+        """What the digital side adds for columns of complements, in counts: the sums of their inputs.
 
         Args:
             x: Integers. # (batch, *inputs)
             real: Type of the result.
 
         Returns:
-            # (), or (batch, *outputs) with complements
+            # (batch, *outputs), or () without complements
         """
-        w, macro = self.weights.integers, circuit.macro
-        if self.flips is None or self.complements is None:
-            tiles = len(product.geometry(None, w).tiles(macro.rows)) if macro.adc_low else 0
-            return torch.tensor(circuit.offset * tiles, dtype=real, device=x.device)
-        limit = levels(macro.input_bits, circuit.signed_input) * 2 ** (macro.weight_bits - 1)
-        sums = product.integer(x.to(torch.float32), self.complements, limit).to(real)
-        if not macro.adc_low:
-            return sums
-        lows = [self.signs(bit).sum(-1).to(real) * circuit.offset_of(bit) for bit in range(macro.weight_bits)]
-        return sums + self.of_outputs(product, torch.stack(lows).sum(0))
+        if self.complements is None:
+            return torch.zeros((), dtype=real, device=x.device)
+        limit = levels(circuit.macro.input_bits, circuit.signed_input) * 2 ** (circuit.macro.weight_bits - 1)
+        return product.integer(x.to(torch.float32), self.complements, limit).to(real)
+
+    def offset(self, product: Product, circuit: Transfer, real: torch.dtype) -> Tensor | int:
+        """Counts that codes of 0 add to an output, over all tiles. # broadcasts against (batch, *outputs)"""
+        if not circuit.offset:
+            return 0
+        if self.flips is None:
+            return circuit.offset * len(product.geometry(None, self.weights.integers).tiles(circuit.macro.rows))
+        bits = range(circuit.macro.weight_bits)
+        lows = [self.signs(bit).sum(-1).to(real) * circuit.offset_of(bit) for bit in bits]  # (*columns) each
+        return self.of_outputs(product, torch.stack(lows).sum(0))
 
 
 def stored_bits(product: Product, macro: MacroConfig, w: Tensor) -> StoredBits:
