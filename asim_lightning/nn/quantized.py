@@ -385,9 +385,10 @@ def of_rows(y: Tensor, ranges: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:
-    """Values clamped to the range of a quantiser, without a gradient beyond it."""
-    scale = scale.to(x.dtype)
-    return x.clamp(-scale if signed else torch.zeros_like(scale), scale)
+    """Values clamped to the range of a quantiser, with a gradient at its ends, and none beyond it."""
+    high = scale.to(x.dtype)
+    low = -high if signed else torch.zeros_like(high)
+    return torch.where(x < low, low, torch.where(x > high, high, x))
 
 
 def _listed(values: Iterable[Any]) -> str:

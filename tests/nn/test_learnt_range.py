@@ -63,7 +63,9 @@ def by_hand(layer: CimLinear, x: Tensor, step: Tensor, low: Tensor) -> Tensor:
                 continue
             assert cycle.top_code is not None
             place = (count - low) / step
-            clipped = place.clamp(-cycle.top_code if cycle.signed else 0, cycle.top_code)
+            low_code = -cycle.top_code if cycle.signed else 0
+            inside = (place >= low_code) & (place <= cycle.top_code)  # the gradient of clamp is 0 there in torch 2.14
+            clipped = torch.where(inside, place, place.detach().clamp(low_code, cycle.top_code))
             code = clipped + (clipped.round() - clipped).detach()
             total = total + weight * (step * code + low)
     return total
