@@ -90,7 +90,8 @@ def action_rows(report: CostReport) -> Rows:
     """
     rows = [row for each in action_counts(report) for row in _rows_of(each)]
     rows += [{"layer": "(note)", "note": note} for note in report.notes]
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    last = ("energy_fj", "note")  # a layer may lack the columns before them
+    names = [*dict.fromkeys(name for row in rows for name in row if name not in last), *last]
     return [[*names], *([row.get(name) for name in names] for row in rows)]
 
 
@@ -112,19 +113,24 @@ def _rows_of(actions: LayerActions) -> Iterator[dict[str, Any]]:
         yield {"layer": f"(other) {layer.name}", "energy_fj": actions.other, "note": why}
 
 
-def _traffic(layer: LayerCost) -> dict[str, int | None]:
+def _traffic(layer: LayerCost) -> dict[str, int]:
     """Bytes that a layer takes and gives for one image, and what is written once for all images."""
     moved, (weight_bits, input_bits) = layer.traffic, layer.bits
     is_written = layer.done.cells_written > 0
-    return {
+    found: dict[str, int] = {
         "cells_written_once": 0 if is_written else layer.done.cells,
         "complement_bits": layer.done.complement_bits,
-        "weight_bytes_once": moved and (0 if is_written else _bytes(moved.weights, weight_bits)),
-        "written_operand_bytes": moved and (_bytes(moved.weights, weight_bits) if is_written else 0),
-        "input_bytes": moved and _bytes(moved.inputs, input_bits),
-        "row_input_bytes": moved and _bytes(moved.row_inputs, input_bits),
-        "output_values": moved and moved.outputs,
-        "output_bytes": moved and _bytes(moved.outputs, input_bits),
+    }
+    if moved is None:
+        return found
+    weight_bytes = _bytes(moved.weights, weight_bits)
+    return found | {
+        "weight_bytes_once": 0 if is_written else weight_bytes,
+        "written_operand_bytes": weight_bytes if is_written else 0,
+        "input_bytes": _bytes(moved.inputs, input_bits),
+        "row_input_bytes": _bytes(moved.row_inputs, input_bits),
+        "output_values": moved.outputs,
+        "output_bytes": _bytes(moved.outputs, input_bits),
     }
 
 

@@ -164,10 +164,7 @@ def cost(
     names = dict.fromkeys([*rows, *(name for name, _ in model.named_modules())])
     order = {name: place for place, name in enumerate(names)}
     moving = [
-        replace(
-            each, traffic=_traffic(each, model.get_submodule(each.name), seen), shapes=seen.products.get(each.name, ())
-        )
-        for each in found
+        replace(each, traffic=_traffic(each, model, seen), shapes=seen.products.get(each.name, ())) for each in found
     ]
     ordered = tuple(sorted(moving, key=lambda layer: order.get(layer.name, len(order))))
     on_macro = [layers[name] for name in seen.products if name not in digital]
@@ -184,11 +181,12 @@ def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model:
     return digital_cost(name or "(network)", kind, macs, bits, "not converted" if row is None else row.why_kept, model)
 
 
-def _traffic(layer: LayerCost, module: nn.Module, seen: NetworkShape) -> Traffic | None:
+def _traffic(layer: LayerCost, model: nn.Module, seen: NetworkShape) -> Traffic | None:
     """Values that a layer takes and gives; None for a transform, or products that are not of a layer with weights."""
-    shapes, weight = seen.products.get(layer.name, ()), getattr(module, "weight", None)
+    shapes = seen.products.get(layer.name, ())
     if not shapes and layer.name not in seen.values:
         return None
+    weight = getattr(model.get_submodule(layer.name), "weight", None)
     inputs, outputs = seen.values.get(layer.name, (0, 0))  # no rows reach an idle expert
     written = sum(each.weights for each in shapes if each.is_written)
     weights = weight.numel() if isinstance(weight, Tensor) else written
