@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from asim_lightning.checks import check_whole
+from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.options import Drawing
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import prepare, read_data
 from asim_lightning.cost import CostReport, Technology, cost
+from asim_lightning.cost.accelforge import accelforge_text
+from asim_lightning.cost.action_counts import action_rows
 from asim_lightning.cost.conversion_table import ConversionGrid, conversion_rows, conversion_table
 from asim_lightning.cost.cost_table import layer_table, validation_text
 from asim_lightning.cost.network_cost import accuracy_note
@@ -25,6 +27,8 @@ from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.energies import cost_pictures, validation_pictures
 from asim_lightning.surgery import macro_layers
 from asim_lightning.whole_file import write_lines
+
+EXPORTS = ("csv", "accelforge")
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,22 @@ class CostOptions(Drawing):
     """Whether to print the energy of a conversion over digital work for macros of many sizes, instead."""
     grid: ConversionGrid = field(default_factory=ConversionGrid)
     """These sizes."""
+    export: str | None = None
+    """Also write the actions of each layer for models of a whole chip: csv (actions.csv) or accelforge
+    (accelforge.yaml); null: neither."""
     output: str | None = None
     """Folder of the files; null: the folder of this configuration's runs."""
+
+    def __post_init__(self) -> None:
+        if self.export is not None:
+            check_choice("`export`", self.export, EXPORTS)
+        others = [name for name in ("validate", "conversions") if getattr(self, name)]
+        if len(others) > 1:
+            raise ValueError("`validate` and `conversions` print different tables; give one of them, got both")
+        if others and self.export is not None:
+            raise ValueError(
+                f"`export` needs the cost of a network; leave out `{others[0]}`, got `export` {self.export}"
+            )
 
 
 def network_cost(cli: AsimCLI, options: CostOptions) -> None:
@@ -88,7 +106,8 @@ def network_cost(cli: AsimCLI, options: CostOptions) -> None:
         pictures, title = [each.in_words(words) for each in cost_pictures(report)], words("energy an image")
         figure = figure_of(*pictures, title=f"{cli.run_folder.name}: {title}", width=options.width)
         picture = save_figure(figure, options.paper.path(folder, "cost"))
-        cli.say(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}")
+        exported = "" if options.export is None else f"\nactions   {_export(report, options.export, folder)}"
+        cli.say(f"{report}\n\nnumbers   {table}, {numbers}\npicture   {picture}{exported}")
 
 
 def write_cost(cli: AsimCLI, technology: Technology, folder: Path) -> None:
@@ -106,6 +125,15 @@ def _cost(
     model, layers = cli.model, needed_layers(cli.model, "asim cost")
     names = {name for pattern in digital for name in matched(model, pattern, "digital") if name in layers}
     return cost(model.backbone, technology, model.example, report=model.report, counts=counts, digital=names)
+
+
+def _export(report: CostReport, form: str, folder: Path) -> Path:
+    """Write the actions of each layer, and return the path of the file."""
+    if form == "csv":
+        write_lines(file := folder / "actions.csv", action_rows(report), "\n")
+    else:
+        write_text(file := folder / "accelforge.yaml", accelforge_text(report))
+    return file
 
 
 def _json(report: CostReport) -> str:

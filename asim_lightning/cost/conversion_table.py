@@ -57,6 +57,9 @@ def conversion_rows(technology: Technology, macro: MacroConfig, grid: Conversion
         raise ValueError(
             f"`technology.charging` must be fixed with `conversions`, which counts no images, got {technology.charging}"
         )
+    for name in ("rows", "encoding_bits", "adc_bits"):  # without `adc_step`, the full scale is left
+        if not getattr(grid, name):
+            raise ValueError(f"`grid.{name}` must have one value or more, such as [8], got none")
     for step in grid.adc_step:
         check_whole("`grid.adc_step`", step, 1, 2**20)
     model, found = energy_model(technology), []

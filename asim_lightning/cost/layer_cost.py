@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.cost.energy_model import ActiveCells, ConversionEnergy, EnergyModel, Part, converter_bits, part
 from asim_lightning.cost.operations import Operations, input_digits, operations
-from asim_lightning.cost.product_shape import ProductShape
+from asim_lightning.cost.product_shape import ProductShape, Traffic
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ class LayerCost:
     energy: Energy
     all_digital: float
     """Energy of its multiplications in a digital macro of the same technology, fJ."""
+    complements: float = 0.0
+    """Energy of its complement sums (`weight_coding` flip), fJ; ``energy.shift_add`` contains it."""
+    traffic: Traffic | None = None
+    """Its values that move; None if they are not known."""
+    shapes: tuple[ProductShape, ...] = ()
+    """Its products; empty if it was on no macro."""
 
 
 def tops_per_watt(macs: int, femtojoules: float) -> float | None:
@@ -82,10 +88,14 @@ def macro_cost(
     done = replace(sum(calls, Operations()), **held)
     outputs = sum(shape.outputs * len(shape.tiles(macro.rows)) for shape in shapes)
     energy = output.times(outputs) + Energy(writes=done.cells_written * write_energy(model))
+    complements = 0.0
     if macro.weight_coding == "flip":
-        energy += Energy(shift_add=sum(_input_sums_energy(model, circuit, shape) for shape in shapes))
+        complements = outputs * _complements_energy(model, circuit)
+        complements += sum(_input_sums_energy(model, circuit, shape) for shape in shapes)
+        energy += Energy(shift_add=complements)
     bits = macro.weight_bits, macro.input_bits
-    return LayerCost(name, kind, macro, bits, "", done, energy, done.macs * model.digital_cycle(1, *bits))
+    in_digital = done.macs * model.digital_cycle(1, *bits)
+    return LayerCost(name, kind, macro, bits, "", done, energy, in_digital, complements)
 
 
 def digital_cost(
@@ -108,15 +118,24 @@ def _shift_add_energy(model: EnergyModel, macro: MacroConfig, digit: Sequence[Cy
     """Energy of summing an input digit's codes over weight bits, and of adding the sum to the output, fJ.
 
     An accumulator has ``W + X + B`` full adders and flip-flops for codes of B bits (ZigZag-IMC); linear in the node.
-    With `weight_coding` flip, a subtractor of ``B + 1`` full adders for each code gives (sum of the inputs) - (code).
     Logic for votes is left out.
     """
     t, slices = model.technology, len(digit)
     code = max(converter_bits(macro, cycle) for cycle in digit)
-    subtractors = slices * (code + 1) if macro.weight_coding == "flip" else 0
     width = macro.weight_bits + macro.input_bits + code
-    switched = t.full_adder * (_full_adders(slices, code) + subtractors + width) + t.flip_flop * width
+    switched = t.full_adder * (_full_adders(slices, code) + width) + t.flip_flop * width
     return switched * (t.nanometres / 28.0) * t.volts**2
+
+
+def _complements_energy(model: EnergyModel, circuit: Transfer) -> float:
+    """Energy of (sum of the inputs) - (code) for all codes of one output on one tile, fJ.
+
+    Each code takes a subtractor of ``B + 1`` full adders, for the widest code of the digit.
+    """
+    t, subtractors = model.technology, 0
+    for digit in input_digits(circuit.cycles):
+        subtractors += len(digit) * (1 + max(converter_bits(circuit.macro, cycle) for cycle in digit))
+    return subtractors * t.full_adder * (t.nanometres / 28.0) * t.volts**2
 
 
 def _full_adders(terms: int, bits: int) -> float:

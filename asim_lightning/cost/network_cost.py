@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,13 +24,13 @@ from asim_lightning.cost.layer_cost import (
     transform_cost,
     write_energy,
 )
-from asim_lightning.cost.product_shape import ProductShape, WeightLoads, product_shape, weight_loads
+from asim_lightning.cost.product_shape import ProductShape, Traffic, WeightLoads, product_shape, weight_loads
 from asim_lightning.cost.technology import Technology
 from asim_lightning.nn import OnMacro, QuantizedLayer
 from asim_lightning.nn.calibration import kept_fidelities
 from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.nn.hadamard import Hadamard
-from asim_lightning.nn.inputs import Inputs, moved, some_of
+from asim_lightning.nn.inputs import Inputs, moved, some_of, tensors_of
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
 from asim_lightning.surgery.conversion_report import TRANSFORM, describe
 from asim_lightning.surgery.probe import Probe, kept_example, on_example, probe
@@ -50,6 +50,8 @@ class NetworkShape:
     """Multiplications of modules on no macro, by full name in that order."""
     additions: Mapping[str, int] = field(default_factory=dict)
     """Additions of transforms, by full name in that order."""
+    values: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Values of all tensors that each layer takes and gives, by full name."""
 
 
 def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkShape:
@@ -66,9 +68,14 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
         )
     found: dict[str, list[ProductShape]] = {}
     additions: Counter[str] = Counter()
+    values: dict[str, tuple[int, int]] = {}
 
     def count(name: str, transform: Any, inputs: tuple[Any, ...]) -> None:
         additions[name] += transform.additions(inputs[0])
+
+    def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        before, now = values.get(name, (0, 0)), (sum(each.numel() for each in tensors_of(x)) for x in (inputs, output))
+        values[name] = before[0] + next(now), before[1] + next(now)
 
     def keep(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
         tensors = [each for each in inputs if isinstance(each, Tensor)]
@@ -77,6 +84,7 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     def run(inputs: Inputs) -> Probe:
         found.clear()
         additions.clear()
+        values.clear()
         device = next((each.device for each in model.parameters()), torch.device("cpu"))
         return probe(model, {}, moved(some_of(inputs, slice(1)), device))
 
@@ -85,6 +93,8 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
         for name, layer in layers.items():
             hooks.enter_context(layer.register_forward_pre_hook(partial(keep, name)))
         for name, module in model.named_modules():
+            if name in layers or isinstance(getattr(module, "weight", None), Tensor):
+                hooks.enter_context(module.register_forward_hook(partial(note, name)))
             if isinstance(module, Hadamard):
                 hooks.enter_context(module.register_forward_pre_hook(partial(count, name)))
         set_fidelity_(model, "float")
@@ -95,7 +105,7 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     macs = {name: count for name, count in seen.others.items() if name not in layers}
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
-    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs, dict(additions))
+    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs, dict(additions), values)
 
 
 def cost(
@@ -153,7 +163,10 @@ def cost(
     # in the order of the conversion, else of the network
     names = dict.fromkeys([*rows, *(name for name, _ in model.named_modules())])
     order = {name: place for place, name in enumerate(names)}
-    ordered = tuple(sorted(found, key=lambda layer: order.get(layer.name, len(order))))
+    moving = [
+        replace(each, traffic=_traffic(each, model, seen), shapes=seen.products.get(each.name, ())) for each in found
+    ]
+    ordered = tuple(sorted(moving, key=lambda layer: order.get(layer.name, len(order))))
     on_macro = [layers[name] for name in seen.products if name not in digital]
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
     return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)
@@ -166,6 +179,19 @@ def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model:
         bits = module.weight_bits, module.input_bits
     kind = type(module).__name__ if row is None or row.kind == "-" else row.kind
     return digital_cost(name or "(network)", kind, macs, bits, "not converted" if row is None else row.why_kept, model)
+
+
+def _traffic(layer: LayerCost, model: nn.Module, seen: NetworkShape) -> Traffic | None:
+    """Values that a layer takes and gives; None for a transform, or products that are not of a layer with weights."""
+    shapes = seen.products.get(layer.name, ())
+    if not shapes and layer.name not in seen.values:
+        return None
+    weight = getattr(model.get_submodule(layer.name), "weight", None)
+    inputs, outputs = seen.values.get(layer.name, (0, 0))  # no rows reach an idle expert
+    written = sum(each.weights for each in shapes if each.is_written)
+    weights = weight.numel() if isinstance(weight, Tensor) else written
+    on_rows = sum(each.row_inputs for each in shapes) if layer.macro is not None else 0
+    return Traffic(inputs - written, outputs, weights, on_rows)
 
 
 def _active(

@@ -52,6 +52,11 @@ class ProductShape:
         """Multiplications, as torch counts them: with zeros of padding, without zeros between pixels."""
         return self.steps * self.weights if self.needed is None else self.needed
 
+    @property
+    def row_inputs(self) -> int:
+        """Values on the rows of arrays: one for each row in use and input vector."""
+        return self.matrices * self.steps * self.geometry.channels * self.geometry.elements
+
     def tiles(self, rows: int) -> tuple[int, ...]:
         """Rows in use in each tile of a matrix."""
         return tuple(map(self.geometry.rows_of, self.geometry.tiles(rows)))
@@ -64,6 +69,20 @@ def product_shape(layer: OnMacro, *inputs: Tensor) -> ProductShape:
     if isinstance(layer, CimConvTranspose2d):  # its macro also holds zeros, and converts outputs around the image
         needed = len(x) * inputs[0].shape[-2:].numel() * layer.weight.numel()
     return ProductShape(product.geometry(x, w), len(x), product.batched_weight, needed)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Values that a layer takes and gives for one image, over all its calls."""
+
+    inputs: int
+    """Values of the input, each once for each call; without an operand that is written into cells."""
+    outputs: int
+    """Values of the output."""
+    weights: int
+    """Stored weights, or values of the written operand, without zeros that a macro adds."""
+    row_inputs: int = 0
+    """Values on rows of arrays: with zeros of padding, and a value of overlapping windows once for each window."""
 
 
 @dataclass(frozen=True)

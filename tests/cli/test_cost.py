@@ -82,3 +82,30 @@ def test_a_table_of_conversions_for_a_technology(asim: Asim) -> None:
     (row,) = rows_of(Path("runs/quickstart/conversions.csv"))
     assert float(row["step_1_fj"]) / float(row["digital_fj"]) == pytest.approx(2.63, abs=0.005)
     assert row["wins_from"] == ""
+
+
+def test_actions_for_the_rest_of_a_system(asim: Asim) -> None:
+    """The sums of the columns are the totals of cost.json; a wrong name lists the right ones."""
+    out = asim(*COMMAND, "--export", "csv").out
+    file = Path("runs/quickstart/actions.csv")
+    assert f"actions   {file}" in out.replace(f"{Path.cwd()}/", "")
+    rows = rows_of(file)
+    assert sum(int(row["adc_conversions"] or 0) for row in rows) == totals()["conversions"]
+    energy = sum(float(row["energy_fj"] or 0) for row in rows)
+    assert energy == pytest.approx(1e3 * totals()["energy_pj"])
+    assert any(row["layer"] == "(note)" and row["note"].startswith("left out: softmax") for row in rows)
+    asim(*COMMAND, "--export", "accelforge")
+    text = Path("runs/quickstart/accelforge.yaml").read_text()
+    assert "  - !Toll\n    name: ADC\n" in text
+    assert "must be one of csv, accelforge, got 'json'" in asim(*COMMAND, "--export", "json").error
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--validate", "--conversions"), "`validate` and `conversions` print different tables"),
+        (("--conversions", "--export", "csv"), "`export` needs the cost of a network; leave out `conversions`"),
+    ],
+)
+def test_options_that_exclude_each_other(asim: Asim, flags: tuple[str, ...], said: str) -> None:
+    assert said in asim(*COMMAND, *flags).error

@@ -43,6 +43,9 @@ def test_the_table_has_a_column_for_each_step_and_energies_in_its_file() -> None
         conversion_rows(Technology(), MacroConfig(), ConversionGrid(adc_step=[0]))
     with pytest.raises(ValueError, match=r"`macro.rows` must be"):
         conversion_rows(Technology(), MacroConfig(), ConversionGrid(rows=[0]))
+    for name in ("rows", "encoding_bits", "adc_bits"):
+        with pytest.raises(ValueError, match=rf"`grid.{name}` must have one value or more, such as \[8\], got none"):
+            conversion_rows(Technology(), MacroConfig(), ConversionGrid(**{name: []}))
 
 
 def test_noise_in_lsb_takes_no_energy_and_charging_by_counts_is_refused() -> None:

@@ -8,7 +8,7 @@ from asim_lightning import MacroConfig
 from asim_lightning.circuit import Cycle, transfer
 from asim_lightning.cost import ActiveCells, ConversionEnergy, EnergyModel, Technology
 from asim_lightning.cost.energy_model import energy_model
-from asim_lightning.cost.layer_cost import _shift_add_energy
+from asim_lightning.cost.layer_cost import _complements_energy, _shift_add_energy
 from asim_lightning.cost.operations import input_digits
 
 TECHNOLOGY = Technology()
@@ -106,8 +106,8 @@ def test_shift_add_of_eight_weight_bits() -> None:
     macro = MacroConfig()
     digit = next(iter(input_digits(transfer(macro, False).cycles)))
     assert _shift_add_energy(EnergyModel(TECHNOLOGY), macro, digit) == pytest.approx(0.81 * 470.4)
-    flip = macro.with_fields(weight_coding="flip")  # a subtractor of 9 full adders for each code
-    assert _shift_add_energy(EnergyModel(TECHNOLOGY), flip, digit) == pytest.approx(0.81 * (470.4 + 4.2 * 8 * 9))
+    flip = transfer(macro.with_fields(weight_coding="flip"), False)  # a subtractor of 9 full adders for each code
+    assert _complements_energy(EnergyModel(TECHNOLOGY), flip) == pytest.approx(0.81 * 4.2 * 8 * 8 * 9)
     whole = MacroConfig(weight_parallel=True)
     found = _shift_add_energy(EnergyModel(TECHNOLOGY), whole, transfer(whole, False).cycles)
     assert found == pytest.approx(0.81 * 24 * 6.3)

@@ -1,0 +1,169 @@
+"""A network's macros as a file of AccelForge: components, the energy of their actions, and a workload."""
+
+import re
+from typing import Any
+
+import yaml
+
+from asim_lightning.cost.action_counts import ACTIONS, LayerActions, action_counts
+from asim_lightning.cost.cost_report import CostReport
+from asim_lightning.cost.layer_cost import LayerCost
+
+_HEAD = """\
+# Made by asim cost --export accelforge. Energies in J for one image, areas in m^2 for all instances, 0 if not known.
+# AccelForge computes counts by its mapper, so actions_scale brings the counts of asim_layers to its outputs.
+# Replace System by your buffers, and leave the components below it. Everything that is reused is inside Macro.
+"""
+_LAYER = "asim_layers[min(output.instance)]"
+"""The entry of the einsum's layer in the section of variables, found by its output tensor."""
+_NODES = """
+arch:
+  nodes:
+  - !Memory
+    name: System
+    size: inf
+    area: 0
+    leak_power: 0
+    tensors: {keep: input | output | loaded}
+    actions:
+    - {name: read, energy: 0, throughput: inf}
+    - {name: write, energy: 0, throughput: inf}
+"""
+_TOLL = """\
+  - !Toll
+    name: %(component)s
+    area: %(area)s
+    leak_power: 0
+    direction: up
+    tensors: {keep: output}
+    values_per_action: {All: 1}
+    actions_scale: "%(layer)s['%(name)s'][0] / %(layer)s['outputs']"
+    actions:
+    - {name: read, energy: "%(layer)s['%(name)s'][1]", throughput: inf}
+"""
+_MACRO = f"""\
+  - !Memory
+    name: Macro
+    size: inf
+    area: 0
+    leak_power: 0
+    tensors: {{keep: All}}
+    actions:
+    - {{name: read, energy: 0, throughput: inf}}
+    - {{name: write, energy: 0, throughput: inf}}
+  - !Compute
+    name: Products
+    area: 0
+    leak_power: 0
+    actions:
+    - {{name: compute, energy: 0, throughput: "{_LAYER}['macs_per_second'] or inf"}}
+
+"""
+
+
+def accelforge_text(report: CostReport) -> str:
+    """The YAML file for AccelForge: variables with the counts of each layer, architecture, and workload.
+
+    Layers without an einsum, such as transforms, are in `asim_not_in_workload` with their energy.
+    """
+    layers, einsums, left_out = dict[str, Any](), list[dict[str, Any]](), dict[str, Any]()
+    for number, each in enumerate(action_counts(report)):
+        name = f"{re.sub(r'[^0-9A-Za-z_]', '_', each.layer.name) or 'network'}_{number}"
+        einsum = _einsum(name, number, each.layer)
+        if einsum is None:
+            left_out[each.layer.name or "(network)"] = 1e-15 * each.layer.energy.total
+            continue
+        sizes, written = einsum
+        einsums.append(written)
+        layers[f"{name}_out"] = _counts(each, sizes, report.technology.cycle_seconds)
+    used = [name for name in ACTIONS if any(each[name][0] for each in layers.values())]
+    areas = _areas(report)
+    tolls = (
+        _TOLL % {"name": name, "layer": _LAYER, "component": ACTIONS[name].component, "area": areas.get(name, 0)}
+        for name in used
+    )
+    notes = "".join(f"# {line}\n" for note in report.notes for line in note.splitlines())
+    sections = (
+        {"variables": {"asim_layers": layers, "asim_not_in_workload": left_out}},
+        {"workload": {"einsums": einsums}},
+    )
+    variables, workload = (yaml.safe_dump(each, sort_keys=False, width=10_000) for each in sections)
+    return f"{_HEAD}{notes}\n{variables}{_NODES}{''.join(tolls)}{_MACRO}{workload}"
+
+
+def _counts(actions: LayerActions, sizes: dict[str, int], cycle_seconds: float) -> dict[str, Any]:
+    """Counts of actions with the energy of each, J, and the rate that gives the layer's time; 0 without time."""
+    done, macs, outputs = actions.layer.done, 1, 1
+    for rank, size in sizes.items():
+        macs *= size
+        outputs *= 1 if rank in "crt" else size
+    seconds = done.cycles * cycle_seconds
+    counts: dict[str, Any] = {
+        name: [actions.counts[name], 1e-15 * (energy or 0.0)] for name, energy in actions.energies.items()
+    }
+    rate = macs / seconds if seconds else 0
+    return {"layer": actions.layer.name, "outputs": outputs, "macs": macs, "macs_per_second": rate, **counts}
+
+
+def _areas(report: CostReport) -> dict[str, float]:
+    """Areas of all converters and of all cells by the action that they do, m^2; empty if they are not known."""
+    if report.area is None:
+        return {}
+    converters = 1e-12 * report.converters * float(report.technology.value("adc_area"))
+    return {"adc_conversions": converters, "column_activations": 1e-6 * report.area - converters}
+
+
+def _einsum(name: str, number: int, layer: LayerCost) -> tuple[dict[str, int], dict[str, Any]] | None:
+    """Sizes of an einsum's ranks, and the einsum; None for a layer without multiplications or known values.
+
+    Ranks: b rows of the batch, g groups or heads, m outputs, p and q positions; c, r and t are summed. A layer on no
+    macro is a matrix product of its windows.
+    """
+    shape, moved = layer.shapes[0] if layer.shapes else None, layer.traffic
+    if shape is not None and shape.rows and set(layer.shapes) == {shape}:
+        geometry, is_loaded = shape.geometry, shape.is_written or layer.macro is None
+        (p, q), (r, t) = geometry.output_size, geometry.kernel
+        rows, batched = len(layer.shapes) * shape.rows, "b" * shape.is_written
+        sizes = {
+            "b": rows,
+            "g": geometry.groups,
+            "p": p,
+            "q": q,
+            "m": shape.columns,
+            "c": geometry.channels,
+            "r": r,
+            "t": t,
+        }
+        steps = geometry.stride, geometry.dilation
+    elif moved is not None and moved.outputs and layer.done.macs and layer.done.macs % moved.outputs == 0:
+        columns = max(1, moved.weights * moved.outputs // layer.done.macs)  # weights / rows
+        columns = columns if moved.outputs % columns == 0 else 1
+        sizes = {"p": moved.outputs // columns, "m": columns, "c": layer.done.macs // moved.outputs}
+        batched, is_loaded, steps = "", True, ((1, 1), (1, 1))
+    else:
+        return None
+    found = {rank: size for rank, size in sizes.items() if size > 1 or rank in "mc"}
+    axes = dict(zip("pq", zip("rt", *steps, strict=True), strict=True))
+
+    def projected(ranks: str) -> dict[str, str]:
+        return {rank.upper(): f"{rank}{number}" for rank in ranks if rank in found}
+
+    inputs = projected("bgc")
+    for axis, (kernel, stride, dilation) in axes.items():
+        terms = [f"{axis}{number} * {stride}"] * (axis in found) + [f"{kernel}{number} * {dilation}"] * (
+            kernel in found
+        )
+        if terms:
+            inputs["HW"["pq".index(axis)]] = " + ".join(terms)
+    tensors = [
+        {"name": f"{name}_in", "projection": inputs, "bits_per_value": layer.bits[1]},
+        {"name": f"{name}_w", "projection": projected(f"{batched}gcrtm"), "bits_per_value": layer.bits[0]},
+        {"name": f"{name}_out", "projection": projected("bgpqm"), "output": True, "bits_per_value": layer.bits[1]},
+    ]
+    names = {"input": f"{name}_in", "weight": f"{name}_w", "output": f"{name}_out"}
+    return found, {
+        "name": name,
+        "iteration_space_shape": [f"0 <= {rank}{number} < {size}" for rank, size in found.items()],
+        "tensor_accesses": tensors,
+        "renames": {**names, "loaded": f"{name}_w" if is_loaded else "Nothing"},
+    }
