@@ -28,6 +28,12 @@ class BackboneConfig:
 
     Raises:
         ValueError: A field is not allowed.
+
+    Examples:
+        >>> from asim_lightning.backbone import BackboneConfig, build_backbone
+        >>> config = BackboneConfig("resnet10t", {"in_chans": 1, "stem_width": 4, "channels": [8, 8, 8, 8]}, small=True)
+        >>> build_backbone(config, num_classes=10).num_classes
+        10
     """
 
     name: str = "resnet18"

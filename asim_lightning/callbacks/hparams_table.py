@@ -23,6 +23,10 @@ class HparamsTable(Callback):
     Hyperparameters are from the macro, training noise and the optimizer. Metrics are the last values of ``val/acc``, of
     ``val/acc_simulated`` if it is measured, and with a NoiseSweep, of ``noise/acc_mean`` and of the accuracy at the
     weakest, the middle and the strongest level.
+
+    Examples:
+        >>> from asim_lightning.callbacks import HparamsTable
+        >>> callbacks = [HparamsTable()]  # asim fit ... --trainer.callbacks+=HparamsTable
     """
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

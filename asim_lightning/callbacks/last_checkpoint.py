@@ -35,6 +35,10 @@ class LastCheckpoint(ModelCheckpoint):
     Raises:
         ValueError: When a fit starts: another checkpoint callback comes later in `trainer.callbacks`, so its best epoch
             would be missing in the saved state.
+
+    Examples:
+        >>> from asim_lightning.callbacks import LastCheckpoint
+        >>> callbacks = [LastCheckpoint(every_n_train_steps=500)]  # then: asim fit ... --ckpt_path last
     """
 
     NAME = "last"

@@ -28,6 +28,11 @@ class ConfusionMatrix(AnswersCallback):
         every_n_epochs: While training, act in epochs 0, k, 2k, ... and in the last one: 1 or more.
         normalize: Whether the picture's cells are percent of the true class, or numbers of images.
         folder: Folder of the files. Default: the run's folder.
+
+    Examples:
+        >>> from asim_lightning.callbacks import ConfusionMatrix
+        >>> ConfusionMatrix(normalize=False).every_n_epochs  # asim fit ... --trainer.callbacks+=ConfusionMatrix
+        1
     """
 
     def __init__(self, every_n_epochs: int = 1, normalize: bool = True, folder: str | None = None) -> None:
@@ -65,6 +70,11 @@ class Misclassified(AnswersCallback):
     Args:
         images: Images to show: 1..400.
         folder: Folder of the files. Default: the run's folder.
+
+    Examples:
+        >>> from asim_lightning.callbacks import Misclassified
+        >>> Misclassified(images=16).images  # asim validate ... --trainer.callbacks+=Misclassified
+        16
     """
 
     def __init__(self, images: int = 36, folder: str | None = None) -> None:

@@ -16,6 +16,10 @@ class NetworkSummary(ModelSummary):
 
     Args:
         max_depth: Depth of the listed parts: 1 or more; 0 prints nothing, -1 lists all.
+
+    Examples:
+        >>> from asim_lightning.callbacks import NetworkSummary
+        >>> callbacks = [NetworkSummary(max_depth=2)]  # asim fit ... --trainer.callbacks+=NetworkSummary
     """
 
     def __init__(self, max_depth: int = 1) -> None:

@@ -31,6 +31,13 @@ class NoiseRamp(Callback):
         warmup: Time without noise: 0 or more.
         length: Time from start to end, above 0; null: the rest of the training.
         steps: Number of equal jumps of shape step: 1 or more.
+
+    Examples:
+        >>> from asim_lightning.callbacks import NoiseRamp
+        >>> # asim fit ... --trainer.callbacks+=NoiseRamp --trainer.callbacks.end 1
+        >>> ramp = NoiseRamp(end=1.0, warmup=2, length=4)
+        >>> [ramp.noise(epoch, total=10) for epoch in (1, 2, 4, 6, 10)]
+        [0.0, 0.0, 0.5, 1.0, 1.0]
     """
 
     def __init__(

@@ -51,6 +51,12 @@ class NoiseSweep(MacroAccuracy):
         trials: Reads of the chip at each noisy level: 1..65535.
         every_n_epochs: k: 1 or more.
         split: Data set of the images: val or test.
+
+    Examples:
+        >>> from asim_lightning.callbacks import NoiseSweep
+        >>> # asim fit ... --trainer.callbacks+=NoiseSweep --trainer.callbacks.levels '[0, 0.05, 0.3 lsb]'
+        >>> NoiseSweep([0, 0.05, "0.3 lsb"], images=100).levels
+        (0, 0.05, '0.3 lsb')
     """
 
     def __init__(

@@ -60,7 +60,13 @@ class AnswersCallback(Callback):
 
 
 class ImageValues(AnswersCallback):
-    """Collects the number that the outcome gives each image of a validation or test, over all processes."""
+    """Collects the number that the outcome gives each image of a validation or test, over all processes.
+
+    Examples:
+        >>> from asim_lightning.callbacks import ImageValues
+        >>> ImageValues.METRIC  # trainer.callback_metrics has it after trainer.validate
+        'image_values'
+    """
 
     METRIC = "image_values"
     """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
@@ -83,6 +89,11 @@ class PredictionWriter(BasePredictionWriter):
     """A CSV file, complete or absent: a line for each sample, in the order of its index.
 
     Index in the data set, label, prediction, confidence (0..1).
+
+    Examples:
+        >>> from asim_lightning.callbacks import PredictionWriter
+        >>> PredictionWriter("predictions.csv").path.name  # asim predict adds it
+        'predictions.csv'
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -24,6 +24,12 @@ class RangeCalibration(Callback):
         images: Training images to fit the ranges to; all if there are fewer.
         method: max, percentile or mse.
         every_n_epochs: Fit again in epochs 0, k, 2k, ... and in the last one: 1 or more.
+
+    Examples:
+        >>> from asim_lightning.callbacks import RangeCalibration
+        >>> # asim fit ... --trainer.callbacks+=RangeCalibration
+        >>> RangeCalibration(images=256, method="percentile").method
+        'percentile'
     """
 
     def __init__(self, images: int = 512, method: str = "max", every_n_epochs: int = 1) -> None:

@@ -80,6 +80,11 @@ class SimulatedAccuracy(MacroAccuracy):
     Args:
         images: Validation images, spread evenly over the data, always the same; all if there are fewer.
         chips: Numbers of the chips for a mean accuracy; null: the model's chip.
+
+    Examples:
+        >>> from asim_lightning.callbacks import SimulatedAccuracy
+        >>> str(SimulatedAccuracy(images=400, chips=[0, 1, 2]))  # asim fit ... --trainer.callbacks+=SimulatedAccuracy
+        'up to 400 validation images on each of 3 chips'
     """
 
     METRIC = "val/acc_simulated"

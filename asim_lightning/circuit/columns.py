@@ -60,6 +60,15 @@ class Column:
 
     Args:
         macro: The macro whose column this is.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.circuit import Column, schedule
+        >>> macro = MacroConfig(rows=255, adc_bits=8, random_noise="0.3 lsb")
+        >>> column, cycle = Column(macro), schedule(macro, signed_input=False)[0]
+        >>> column.level(torch.tensor([0.0, 64.0]), cycle), column.sigma(torch.tensor(64.0), cycle)
+        (tensor([ 0., 64.]), tensor(0.3000))
     """
 
     cell_sigma: float = 0.0
@@ -158,6 +167,15 @@ class Charge(Column):
         macro: The macro whose column this is.
         gain: Gain of all converters: more than 0, at most 10.
         offset: Offset of all converters, LSB: at most the largest code either way.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.circuit import Charge, schedule
+        >>> macro = MacroConfig(rows=255, adc_bits=8, column="charge", column_args={"gain": 0.98, "offset": 0.5})
+        >>> column, cycle = Charge(macro, **macro.column_args), schedule(macro, signed_input=False)[0]
+        >>> round(column.level(torch.tensor(200.0), cycle=cycle).item(), 1)
+        196.5
     """
 
     def __init__(self, macro: MacroConfig, gain: float = 1.0, offset: float = 0.0) -> None:
@@ -188,6 +206,15 @@ class Current(Charge):
             differs by this percentage of 2^b units; with `static`, by 2^(b/2) times the percentage of one unit.)
         gain: Gain of all converters, as of `Charge`.
         offset: Offset of all converters, LSB, as of `Charge`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.circuit import Current, schedule
+        >>> macro = MacroConfig(rows=255, adc_bits=8, column="current", column_args={"alpha": 0.001})
+        >>> column, cycle = Current(macro, **macro.column_args), schedule(macro, signed_input=False)[0]
+        >>> round(column.level(torch.tensor(200.0), cycle=cycle).item(), 1)
+        166.7
     """
 
     def __init__(
@@ -230,6 +257,15 @@ class Droop(Charge):
         k: Share of the level that is lost if all rows are driven: 0..1.
         gain: Gain of all converters, as of `Charge`.
         offset: Offset of all converters, LSB, as of `Charge`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.circuit import Droop, schedule
+        >>> macro = MacroConfig(rows=255, adc_bits=8, column="droop", column_args={"k": 0.02})
+        >>> column, cycle = Droop(macro, **macro.column_args), schedule(macro, signed_input=False)[0]
+        >>> round(column.level(torch.tensor(200.0), driven=torch.tensor(255.0), cycle=cycle).item(), 1)
+        196.0
     """
 
     def __init__(self, macro: MacroConfig, k: float = 0.0, gain: float = 1.0, offset: float = 0.0) -> None:

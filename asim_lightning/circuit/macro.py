@@ -65,6 +65,16 @@ class MacroConfig:
 
     Raises:
         ValueError: A name is no field, a field is outside its range, or two fields contradict each other.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig
+        >>> macro = MacroConfig(rows=255, adc_bits=8, random_noise="0.2 lsb")
+        >>> macro.with_fields(adc_bits=10).adc_bits
+        10
+        >>> MacroConfig(adc_bits=17)
+        Traceback (most recent call last):
+            ...
+        ValueError: `macro.adc_bits` must be 1..16 or null, got 17
     """
 
     weight_bits: int = setting(8, label="weight bits", within=(2, 16), decides_energy=False)

@@ -37,6 +37,14 @@ class StaticEffects:
 
     Raises:
         ValueError: A field is outside its range, or two fields contradict each other.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig, StaticEffects
+        >>> macro = MacroConfig(static=StaticEffects(offset="0.3 lsb", gain=0.5))
+        >>> macro.static.gain
+        0.5
+        >>> MacroConfig(static={"trim": "offset", "offset": 0.2}).static.trim
+        'offset'
     """
 
     offset: float | str = setting(0.0, label="offset", has_units=True, role="static", harder=1)

@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from asim_lightning.classifier.batches import calibration_images_of, unpack
 from asim_lightning.classifier.outcome import Outcome
@@ -13,6 +14,14 @@ from asim_lightning.engine import SavedChip, noise_context
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
 from asim_lightning.nn.inputs import Inputs, called, moved
 from asim_lightning.surgery import ConversionReport, report_of, set_fidelity_
+
+
+class ExponentialOfMean(MeanMetric):
+    """The exponential of a mean, such as the perplexity of mean negative log-likelihoods."""
+
+    def compute(self) -> Tensor:
+        """The exponential of the mean over all processes."""
+        return super().compute().exp()
 
 
 class CimModule(LightningModule):

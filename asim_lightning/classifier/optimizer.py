@@ -21,6 +21,11 @@ class OptimizerConfig:
 
     Raises:
         ValueError: A field is not allowed.
+
+    Examples:
+        >>> from asim_lightning.classifier import OptimizerConfig
+        >>> OptimizerConfig("adamw", lr=1e-3, schedule="cosine", warmup=0.1).weight_decay
+        0.0001
     """
 
     name: str = "sgd"

@@ -209,6 +209,15 @@ class Outcome:
 
     Raises:
         ValueError: `shown_as` is none of these, or the numbers are shares, and less is better.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Outcome
+        >>> error = Outcome("error", lambda outputs, targets: (outputs - targets).abs(), "number", more_is_better=False)
+        >>> error.number(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.0]))
+        tensor([0.5000, 0.0000])
+        >>> Outcome.of("perplexity").shown_as
+        'exponential'
     """
 
     name: str = "accuracy"

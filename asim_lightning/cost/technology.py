@@ -105,6 +105,14 @@ class Technology:
 
     Raises:
         ValueError: A field is outside its range, or a name is unknown.
+
+    Examples:
+        >>> from asim_lightning.cost.technology import Technology
+        >>> technology = Technology("28nm", supply="800 mV", cycle_ns=20)
+        >>> technology.volts, technology.value("node")
+        (0.8, 28.0)
+        >>> technology.source("node")
+        'the node that digital figures are normalised to'
     """
 
     preset: str = _cost("28nm", label="technology")

@@ -173,6 +173,11 @@ class CIFAR10(_CifarDataModule):
         root: Folder of the data set.
         download: Fetch the pickles to root if they are missing.
         options: Options of `ColourDataModule`.
+
+    Examples:
+        >>> from asim_lightning.data import CIFAR10
+        >>> CIFAR10("my/cifar", batch_size=64).num_classes  # asim validate ... --data CIFAR10 --data.root my/cifar
+        10
     """
 
     num_classes = 10
@@ -193,6 +198,11 @@ class CIFAR100(_CifarDataModule):
         root: Folder of the data set.
         download: Fetch the pickles to root if they are missing.
         options: Options of `ColourDataModule`.
+
+    Examples:
+        >>> from asim_lightning.data import CIFAR100
+        >>> CIFAR100("my/cifar", batch_size=64).num_classes  # asim validate ... --data CIFAR100 --data.root my/cifar
+        100
     """
 
     num_classes = 100

@@ -34,6 +34,17 @@ class ColourDataModule(ImageDataModule):
         deviation: The published standard deviation of each channel, in 0..1.
         size: Height and width in pixels if `image_size` is null.
         margin: Size to which training images are squashed before their crop, over the size of the crop.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import ColourDataModule, ImageSplit
+        >>> class Black(ColourDataModule):
+        ...     num_classes = 2
+        ...     def read(self, split):
+        ...         return ImageSplit(torch.zeros(8, 3, 9, 9, dtype=torch.uint8), torch.arange(8) % 2, torch.arange(8))
+        ...
+        >>> next(iter(Black("unused", image_size=9).test_dataloader()))[0].shape
+        torch.Size([8, 3, 9, 9])
     """
 
     in_channels = 3

@@ -25,6 +25,11 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
 
     The simulated noise of an image is a function of its index. To use part of a data set, wrap the whole and
     take a ``Subset`` of the wrapped data set, so that the images keep their index.
+
+    Examples:
+        >>> from asim_lightning.data import IndexedDataset
+        >>> IndexedDataset([("image a", 0), ("image b", 1)])[1]
+        ('image b', 1, 1)
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
@@ -47,7 +52,15 @@ def _along_channels(values: PerChannel) -> float | Tensor:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Prepares images for the network: pads, augments, scales to 0..1, subtracts the mean and divides by deviation."""
+    """Prepares images for the network: pads, augments, scales to 0..1, subtracts the mean and divides by deviation.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import Preparation
+        >>> prepare, images = Preparation(10, mean=0.5, deviation=0.5), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+        >>> prepare(images, epochs=torch.tensor([0, 0]), indices=torch.tensor([5, 6])).shape
+        torch.Size([2, 1, 10, 10])
+    """
 
     image_size: int
     """Height and width after padding with zeros, in pixels; not below the images'."""
@@ -125,7 +138,17 @@ class PreparedImages(Dataset[Sample]):
 
 
 class InMemoryImages(PreparedImages):
-    """Images of one tensor, uint8, (images, channels, height, width); several data sets may share it."""
+    """Images of one tensor, uint8, (images, channels, height, width); several data sets may share it.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import InMemoryImages, Preparation
+        >>> images, indices = torch.full((4, 1, 8, 8), 255, dtype=torch.uint8), torch.tensor([1, 3])
+        >>> data = InMemoryImages(images, torch.arange(4), indices, Preparation(8, mean=0.5, deviation=0.5))
+        >>> image, label, index = data[1]
+        >>> image.max().item(), label, index
+        (1.0, 3, 3)
+    """
 
     def read(self, indices: Tensor, epochs: Tensor) -> Tensor:
         """See `PreparedImages.read`."""

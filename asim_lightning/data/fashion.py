@@ -47,6 +47,12 @@ class FashionMNIST(ImageDataModule):
     images: float32, (batch, 1, image_size, image_size), normalised; labels: int64, (batch,); indices: int64, (batch,),
     the numbers of the images in their file. Use it with ``Trainer(use_distributed_sampler=False)``: the loaders divide
     the images among the processes themselves.
+
+    Examples:
+        >>> from asim_lightning.data import FashionMNIST
+        >>> images, labels, indices = next(iter(FashionMNIST(test_images=100, eval_batch_size=50).test_dataloader()))
+        >>> images.shape, indices[:3].tolist()
+        (torch.Size([50, 1, 28, 28]), [0, 1, 2])
     """
 
     num_classes = NUM_CLASSES

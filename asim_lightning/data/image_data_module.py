@@ -26,6 +26,19 @@ class ImageDataModule(LightningDataModule):
         num_classes: Labels are 0 to num_classes - 1.
         in_channels: Channels of an image.
         image_size: Height and width of an image, pixels.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import ImageDataModule, ImageSplit, InMemoryImages, Preparation
+        >>> class Black(ImageDataModule):
+        ...     num_classes, in_channels, image_size = 2, 1, 8
+        ...     def read(self, split):
+        ...         return ImageSplit(torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.arange(9) % 2, torch.arange(9))
+        ...     def dataset(self, split, indices, augment):
+        ...         return InMemoryImages(split.images, split.labels, indices, Preparation(8, mean=0.5, deviation=0.5))
+        ...
+        >>> next(iter(Black(eval_batch_size=4).test_dataloader()))[0].shape
+        torch.Size([4, 1, 8, 8])
     """
 
     num_classes: int

@@ -19,6 +19,12 @@ class ImageFolder(ColourDataModule):
     Args:
         root: Folder of the data set.
         options: Options of `ColourDataModule`.
+
+    Examples:
+        >>> from asim_lightning.data import ImageFolder
+        >>> # asim fit ... --data ImageFolder --data.root my/pictures
+        >>> ImageFolder("my/pictures", image_size=96).image_size
+        96
     """
 
     def __init__(self, root: str, **options: Any) -> None:

@@ -31,6 +31,12 @@ class ImageNet(ImageFolder):
         annotations: Folder with the annotation of each validation image, ILSVRC2012_val_*.xml; null looks for
             Annotations/CLS-LOC/val in root, and next to Data if root is Data/CLS-LOC.
         options: Options of `ColourDataModule`.
+
+    Examples:
+        >>> from asim_lightning.data import ImageNet
+        >>> # asim validate ... --data ImageNet --data.root my/imagenet
+        >>> ImageNet("my/imagenet", batch_size=256, num_workers=8).size
+        224
     """
 
     _evaluation_folders = ("valid", "val")

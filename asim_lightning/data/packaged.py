@@ -30,6 +30,11 @@ class PackagedImageNet(ColourDataModule):
     Args:
         root: ``package:NAME/PATH``, a folder of an installed package, or any other folder.
         options: Options of `ColourDataModule`; training ignores its options.
+
+    Examples:
+        >>> from asim_lightning.data import PackagedImageNet
+        >>> PackagedImageNet(eval_batch_size=20).num_classes
+        1000
     """
 
     num_classes = 1000

@@ -58,6 +58,12 @@ def training_sampler(
 
     Raises:
         ValueError: There are fewer samples than processes.
+
+    Examples:
+        >>> from asim_lightning.data import training_sampler
+        >>> halves = [set(training_sampler(range(6), seed=0, rank=rank, world_size=2)) for rank in (0, 1)]
+        >>> halves[0] | halves[1]
+        {0, 1, 2, 3, 4, 5}
     """
     rank, world_size = _resolved(rank, world_size)
     _enough("Training", dataset, world_size)
@@ -75,6 +81,11 @@ def evaluation_sampler(dataset: Dataset[Any], rank: int | None = None, world_siz
 
     Raises:
         ValueError: There are fewer samples than processes, so a process would wait for a batch that never comes.
+
+    Examples:
+        >>> from asim_lightning.data import evaluation_sampler
+        >>> [list(evaluation_sampler(range(5), rank=rank, world_size=2)) for rank in (0, 1)]
+        [[0, 2, 4], [1, 3]]
     """
     rank, world_size = _resolved(rank, world_size)
     if world_size == 1:

@@ -16,7 +16,15 @@ Images = TypeVar("Images", covariant=True)
 
 @dataclass(frozen=True)
 class ImageSplit(Generic[Images]):
-    """The images of one split, in their listed order; an image's index is its number in this order."""
+    """The images of one split, in their listed order; an image's index is its number in this order.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import ImageSplit
+        >>> split = ImageSplit(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4), torch.arange(4))
+        >>> split.without([1]).order.tolist()
+        [0, 2, 3]
+    """
 
     images: Images
     """A uint8 tensor, or image files that are decoded on demand."""

@@ -41,6 +41,13 @@ class Text(ImageDataModule, TokenWindows):
     Attributes:
         digest: First 12 digits of the SHA-256 of the text, once it is read; perplexities compare only on equal texts.
         tokens: Number of tokens of the text, once it is read.
+
+    Examples:
+        >>> from asim_lightning.data import Text
+        >>> text = Text("pydoc_data.topics:topics", tokenizer="bytes", window=64)  # Python's own help
+        >>> tokens, targets, indices = next(iter(text.test_dataloader()))
+        >>> tokens.shape, text.vocabulary
+        (torch.Size([8, 64]), 256)
     """
 
     def __init__(

@@ -136,6 +136,13 @@ class RandomCropFlip:
     torchvision.transforms.v2 draws once for a whole batch. Called image by image it takes about 50 us each, ten times
     the loader's whole time. This class draws for each image, with the same distribution as ``RandomCrop(size,
     padding)`` and ``RandomHorizontalFlip()``, and moves all pixels by one gather.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.data import RandomCropFlip
+        >>> images, keys = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([11, 12])
+        >>> RandomCropFlip(padding=1)(images, keys).shape
+        torch.Size([2, 1, 8, 8])
     """
 
     padding: int = 2

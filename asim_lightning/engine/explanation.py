@@ -207,6 +207,14 @@ def explain(macro: MacroConfig, signed_input: bool = False, rows_in_use: int | N
 
     Raises:
         ValueError: The macro cannot take a signed input.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig, explain
+        >>> found = explain(MacroConfig(rows=63, adc_bits=6))  # print(found) shows every cycle
+        >>> found.conversions, found.conversion_kinds
+        (64, {'exact': 64, 'distinct': 0, 'lossy': 0})
+        >>> found.exact_rows_above, found.distinct_adc_bits
+        (None, 6)
     """
     circuit = transfer(macro, signed_input, rows_in_use)
     kinds = {each.kind: (each, kept) for each, kept in zip(circuit.cycles, circuit.conversions, strict=True)}

@@ -140,6 +140,19 @@ def noise_context(
 
     Raises:
         ValueError: A value is outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.engine import noise_context
+        >>> from asim_lightning.nn import CimLinear
+        >>> layer, x = CimLinear(64, 2, macro=MacroConfig(random_noise=1), name="fc").eval(), torch.rand(1, 64)
+        >>> def read(trial):
+        ...     with noise_context(seed=0, trial=trial):
+        ...         return layer(x)
+        ...
+        >>> torch.equal(read(0), read(0)), torch.equal(read(0), read(1))
+        (True, False)
     """
     for name, value, high in (
         ("seed", seed, WORD),

@@ -69,6 +69,15 @@ def layer_snr(network: nn.Module, inputs: Inputs, seed: int = 0, chip: int = 0) 
 
     Raises:
         ValueError: No layer is on a macro.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, Plan, calibrate_, convert_, layer_snr
+        >>> network, inputs = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.rand(64, 4)
+        >>> report = convert_(network, Plan(MacroConfig(rows=4)), inputs)
+        >>> calibrate_(network, [inputs])
+        >>> layer_snr(network, inputs).effective > 20  # dB
+        True
     """
     model = GivenNetwork(network)
     layers = needed_layers(model, "layer_snr")

@@ -90,6 +90,14 @@ def study(
 
     Raises:
         ValueError: An argument is not allowed, or no layer is on a macro.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, Plan, study
+        >>> network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(8, 4), torch.arange(8) % 2)
+        >>> results = study(network, data, axes={"random_noise": [0, 0.5]}, plan=Plan(MacroConfig(rows=63)), trials=2)
+        >>> [(point.axes["random_noise"], point.trials) for point in results.points]
+        [(0, 1), (0.5, 2)]
     """
     check_keywords(study, PricedArguments, shared)
     technology = shared.get("technology") or Technology()
@@ -129,6 +137,14 @@ def search(
         points: Most points; with the method list, the points.
         chips: Chips of each point; None: one.
         shared: The other arguments of `study`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, search
+        >>> network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(8, 4), torch.arange(8) % 2)
+        >>> results = search(network, data, space={"adc_bits": [6, 8], "rows": [63, 255]}, plan=Plan())
+        >>> len(results.points)
+        4
     """
     check_keywords(search, PricedArguments, shared)
     listed: list[Any] = [] if points is None or isinstance(points, int) else list(points)
@@ -169,6 +185,14 @@ def spec(
         given: Fields of every macro, such as {"random_noise": "0.3 lsb"}; other noise and spreads are 0.
         chips: Chips of each macro with spreads.
         shared: The other arguments of `study`, except for axes, targets, until and technology.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, spec
+        >>> network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(40, 4), torch.arange(40) % 2)
+        >>> found = spec(network, data, "accuracy 1 %", properties=["random_noise"], plan=Plan())
+        >>> found.table.rows[0].name  # print(found) shows the limits
+        'random_noise'
     """
     check_keywords(spec, WorkArguments, shared)
     names = None if properties is None else list(properties)
@@ -206,6 +230,15 @@ def doctor(
         chips: Most chips of a proof.
         least: What a plan should have little of: energy or digital, as in `DoctorSettings.least`.
         shared: The other arguments of `study`, except for axes, targets and until.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, Plan, doctor
+        >>> network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(40, 4), torch.arange(40) % 2)
+        >>> plan = Plan(MacroConfig(weight_bits=2, input_bits=2, rows=4, adc_bits=2))
+        >>> found = doctor(network, data, "accuracy 1 %", plan=plan, images=20)
+        >>> found.as_is.text, found.as_is.verdict  # print(found) shows the plans
+        ('the macro as it is', 'kept')
     """
     check_keywords(doctor, WorkArguments, shared)
     images = shared.pop("images", None)
@@ -249,6 +282,16 @@ def calibrate_adc_(network: nn.Module, batches: Iterable[Any], images: int = 64)
 
     Raises:
         ValueError: No layer is on a macro, a macro can have no range, or no input reaches a layer.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, calibrate_, calibrate_adc_, convert_
+        >>> network, inputs = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.rand(8, 4)
+        >>> report = convert_(network, Plan(), inputs)
+        >>> calibrate_(network, [inputs])
+        >>> ranges = calibrate_adc_(network, [inputs])
+        >>> [(each.name, each.step, each.low) for each in ranges]
+        [('0', 1, 0)]
     """
     check_whole("`images`", images, 1)
     model = network if isinstance(network, CimModule) else GivenNetwork(network)
@@ -273,6 +316,14 @@ def describe_chip(network: nn.Module, inputs: Inputs, chip: int = 0) -> Table[Ch
 
     Raises:
         ValueError: No layer is on a macro, or all chips are equal.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, Plan, convert_, describe_chip
+        >>> network, inputs = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.rand(1, 4)
+        >>> report = convert_(network, Plan(MacroConfig(static={"offset": "0.3 lsb"}), input_range="batch"), inputs)
+        >>> [(layer.name, layer.converters) for layer in describe_chip(network, inputs, chip=7)]
+        [('0', 16)]
     """
     check_whole("`chip`", chip, 0, 2**32 - 1)
     model = network if isinstance(network, CimModule) else GivenNetwork(network)

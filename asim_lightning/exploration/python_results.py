@@ -20,7 +20,18 @@ from asim_lightning.whole_file import write_whole
 
 @dataclass(frozen=True, repr=False)
 class Results(Run):
-    """The results of a study or search: float, quantised, then one result for each point, with its chips in `chips`."""
+    """The results of a study or search: float, quantised, then one result for each point, with its chips in `chips`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, study
+        >>> network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(8, 4), torch.arange(8) % 2)
+        >>> results = study(network, data, axes={"adc_bits": [6, 8]}, plan=Plan())  # print(results) is a table
+        >>> [result.kind for result in results]
+        ['float', 'quantized', 'simulated', 'simulated']
+        >>> [(point.axes, point.images) for point in results.points]
+        [({'adc_bits': 6}, 8), ({'adc_bits': 8}, 8)]
+    """
 
     text: str = ""
     """The printed text of the command."""

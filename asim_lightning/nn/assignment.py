@@ -18,6 +18,13 @@ class Assignment:
 
     Raises:
         ValueError: The base is not a macro, or the rule names an unknown field or a value that the macro does not take.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import Assignment
+        >>> layer = Assignment(MacroConfig(adc_bits=8), rule={"rows": 63})
+        >>> layer.macro.rows, layer.changed(adc_bits=6, rows=127).macro.rows
+        (63, 63)
     """
 
     base: MacroConfig

@@ -28,6 +28,14 @@ class CimAttention(nn.Module):
 
     Raises:
         ValueError: The attention has a gate, which this layer does not compute.
+
+    Examples:
+        >>> import timm, torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimAttention
+        >>> attention = timm.layers.Attention(dim=8, num_heads=2).eval()
+        >>> CimAttention.from_timm(attention, MacroConfig())(torch.rand(1, 5, 8)).shape
+        torch.Size([1, 5, 8])
     """
 
     scale: float

@@ -79,6 +79,15 @@ def calibrate_(model: nn.Module, batches: Iterable[Inputs], method: str = "max",
 
     Raises:
         ValueError: The method is unknown, `batches` is one tensor, or there is no batch.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, calibrate_, convert_
+        >>> network, inputs = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.tensor([[0.0, 0.5, 1.0, 1.5]])
+        >>> report = convert_(network, Plan(), inputs)
+        >>> calibrate_(network, [inputs])
+        >>> network[0].input_max
+        tensor(1.5000)
     """
     if isinstance(batches, Tensor):
         raise ValueError(f"`batches` must be batches, such as [x] or a DataLoader, got a tensor {tuple(batches.shape)}")

@@ -81,6 +81,13 @@ class QuantConv2d(_QuantizedConv2d):
 
     It takes the arguments of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`, with the bits of
     weights and inputs (signs included) instead of a macro.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import QuantConv2d
+        >>> stem = QuantConv2d(3, 8, kernel_size=3, weight_bits=8, input_bits=8, signed_input=True).eval()
+        >>> stem(torch.randn(1, 3, 9, 9)).shape
+        torch.Size([1, 8, 7, 7])
     """
 
     def _setup(  # type: ignore[override]
@@ -113,6 +120,14 @@ class CimConv2d(OnMacro, _QuantizedConv2d):
 
     A tile holds whole kernels of as many input channels as fit its rows; no input channel is left out. It takes the
     arguments of torch.nn.Conv2d, with padding "same" for any stride, and of `OnMacro`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimConv2d
+        >>> layer = CimConv2d(3, 8, kernel_size=3, stride=2, macro=MacroConfig(rows=63)).eval()
+        >>> layer(torch.rand(1, 3, 9, 9)).shape
+        torch.Size([1, 8, 4, 4])
     """
 
     def _product(self, x: Tensor, w: Tensor) -> tuple[Product, Tensor, Tensor]:
@@ -130,6 +145,14 @@ class CimConv1d(OnMacro, QuantizedConv, nn.Conv1d):
     """1-D convolution on a macro, as a convolution of images with one row: groups, dilation, every padding mode.
 
     It takes the arguments of torch.nn.Conv1d and of `OnMacro`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimConv1d
+        >>> layer = CimConv1d(3, 8, kernel_size=3, padding=1, macro=MacroConfig(rows=63)).eval()
+        >>> layer(torch.rand(1, 3, 10)).shape
+        torch.Size([1, 8, 10])
     """
 
     def _held_weight(self, w: Tensor) -> Tensor:
@@ -158,6 +181,14 @@ class CimConvTranspose2d(OnMacro, QuantizedConv, nn.ConvTranspose2d):  # type: i
 
     It takes the arguments of torch.nn.ConvTranspose2d and of `OnMacro`. With `per_channel`, each neighbouring output
     also has its own scale.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimConvTranspose2d
+        >>> layer = CimConvTranspose2d(8, 3, kernel_size=2, stride=2, macro=MacroConfig(rows=63)).eval()
+        >>> layer(torch.rand(1, 8, 4, 4)).shape
+        torch.Size([1, 3, 8, 8])
     """
 
     def check_assignment(self, assignment: Assignment) -> tuple[int, int]:

@@ -46,11 +46,25 @@ class Reproducible(nn.Module):
 
 
 class FloatConv2d(Reproducible, HeldWeight):
-    """A convolution that stays in floating point."""
+    """A convolution that stays in floating point.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import FloatConv2d
+        >>> FloatConv2d(3, 8, kernel_size=3)(torch.rand(1, 3, 9, 9)).shape
+        torch.Size([1, 8, 7, 7])
+    """
 
 
 class FloatLinear(Reproducible, nn.Linear):
-    """A linear layer that stays in floating point."""
+    """A linear layer that stays in floating point.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import FloatLinear
+        >>> FloatLinear(4, 2)(torch.rand(3, 4)).shape
+        torch.Size([3, 2])
+    """
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
         """Multiply, with the layer's bias or without. # (..., in features) to (..., out features)"""
@@ -71,7 +85,15 @@ class FloatConvTranspose2d(Reproducible, nn.ConvTranspose2d):
 
 
 class FloatMatmul(nn.Module):
-    """``x @ w^T`` in floating point; a sample's output depends only on the sample."""
+    """``x @ w^T`` in floating point; a sample's output depends only on the sample.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import FloatMatmul
+        >>> FloatMatmul()(torch.eye(2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[1., 3.],
+                [2., 4.]])
+    """
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""

@@ -78,6 +78,12 @@ class PACT(nn.Module):
 
     Raises:
         ValueError: alpha is not above 0.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import PACT
+        >>> PACT(alpha=2.0)(torch.tensor([-1.0, 1.0, 3.0])).tolist()
+        [0.0, 1.0, 2.0]
     """
 
     def __init__(self, alpha: float = 6.0) -> None:

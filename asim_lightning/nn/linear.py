@@ -29,6 +29,14 @@ class CimLinear(_LinearOnMacro, nn.Linear):
     """Linear layer on a macro, with any leading dimensions; a tile holds `rows` consecutive input features.
 
     It takes the arguments of torch.nn.Linear and of `OnMacro`; the bias is added in floating point.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimLinear
+        >>> layer = CimLinear(4, 2, macro=MacroConfig(rows=63), signed_input=True, name="fc").eval()
+        >>> layer(torch.randn(3, 4)).shape
+        torch.Size([3, 2])
     """
 
     def forward(self, x: Tensor, with_bias: bool = True) -> Tensor:
@@ -50,6 +58,14 @@ class CimFunctionalLinear(_LinearOnMacro):
     """``x @ weight^T`` on a macro, with a weight in each call, such as another module's parameter.
 
     The weight has no batch dimension. The layer takes the arguments of `OnMacro`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimFunctionalLinear
+        >>> product = CimFunctionalLinear(MacroConfig()).eval()
+        >>> product(torch.randn(3, 4), torch.randn(2, 4)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(
@@ -95,6 +111,14 @@ class CimMatmul(OnMacro):
     w has `weight_bits` signed bits, x has `input_bits`, signed or not; each has a range per tensor. With the input
     range "token", each row of x has its own, and with `rows_in_cells` each row of w, too. Every matrix of the leading
     dimensions has its own macro. The layer takes the arguments of `OnMacro`.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimMatmul
+        >>> product = CimMatmul(MacroConfig()).eval()
+        >>> product(torch.randn(1, 3, 4), torch.randn(1, 2, 4)).shape
+        torch.Size([1, 3, 2])
     """
 
     ranges: ClassVar = {"input_max": "has_range", "weight_max": "has_weight_range"}

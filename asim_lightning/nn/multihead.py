@@ -15,6 +15,13 @@ class MultiheadAttention(nn.Module):
     torch.nn.MultiheadAttention passes all its weights to one function and never calls its output projection. This class
     has the same parameters, state dict keys and results, and calls `out_proj`. It has no learned biases of keys and
     values, and adds no zero key.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import MultiheadAttention
+        >>> torchs, x = torch.nn.MultiheadAttention(8, num_heads=2, batch_first=True), torch.rand(1, 5, 8)
+        >>> torch.allclose(MultiheadAttention(torchs)(x, x, x)[0], torchs(x, x, x)[0], atol=1e-6)
+        True
     """
 
     _qkv_same_embed_dim = False

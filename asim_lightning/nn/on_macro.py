@@ -47,6 +47,15 @@ class OnMacro(QuantizedLayer):
         per_channel: Whether each output's weights have their own scale.
         name: Full name in the network; keys the noise.
         kwargs: More arguments of torch's layer.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, convert_
+        >>> from asim_lightning.nn import OnMacro
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> report = convert_(network, Plan(keep=["2"]), torch.rand(1, 4))
+        >>> [name for name, layer in network.named_modules() if isinstance(layer, OnMacro)]
+        ['0']
     """
 
     pool: int = 0

@@ -32,6 +32,12 @@ class QuantizedLayer(RangedLayer):
     `_product`. It defines `_held_weight` and `rearranged` if a macro holds its weight in another shape, and `ranges` if
     its weight is an activation. A subclass for a way to multiply defines `_setup`, `check_assignment`, `_computed` and
     `_with_train_noise`.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig
+        >>> from asim_lightning.nn import CimLinear, QuantizedLayer
+        >>> isinstance(CimLinear(4, 2, macro=MacroConfig()), QuantizedLayer)
+        True
     """
 
     _torchs: type[nn.Module]

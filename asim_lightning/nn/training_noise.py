@@ -44,7 +44,18 @@ class Operands:
 
 
 class TrainingNoise:
-    """Base of noise models for training."""
+    """Base of noise models for training.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning.nn import TrainingNoise
+        >>> class Absolute(TrainingNoise):  # --model.train_noise_model my_file.Absolute
+        ...     def apply(self, y, amount, normal, operands):
+        ...         return y + amount * normal()
+        ...
+        >>> Absolute().apply(torch.zeros(2), 0.5, lambda: torch.ones(2), None)
+        tensor([0.5000, 0.5000])
+    """
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """The output with noise on it; gradients pass through whatever is computed from y.

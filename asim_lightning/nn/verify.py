@@ -99,6 +99,14 @@ def verify(
 
     Raises:
         ValueError: The layer is not on a macro, there is no sample, or the layer refuses the inputs.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, verify
+        >>> from asim_lightning.nn import CimLinear
+        >>> found = verify(CimLinear(4, 2, macro=MacroConfig(random_noise=0.1)), torch.rand(8, 4))
+        >>> found.ok, found.samples  # print(found) shows a table
+        (True, 4)
     """
     if not isinstance(layer, OnMacro):
         raise ValueError(f"`layer` must be a layer on a macro, such as CimConv2d, got {type(layer).__name__}")

@@ -60,6 +60,16 @@ def vectors(
 
     Raises:
         ValueError: The layer is not on a macro, or a sample has no such position.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, calibrate_, convert_, vectors
+        >>> network, inputs = torch.nn.Sequential(torch.nn.Linear(4, 2)), torch.rand(3, 4)
+        >>> report = convert_(network, Plan(), inputs)
+        >>> calibrate_(network, [inputs])
+        >>> found = vectors(network, inputs, layer="0")
+        >>> found.images, len(found.transfer.cycles)
+        ((0, 1, 2), 64)
     """
     model = network if isinstance(network, CimModule) else GivenNetwork(network)
     chosen = Chosen(layer, positions, read, chip, ideal)

@@ -73,6 +73,14 @@ def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> Con
             does not run, a macro does not fit its layer, the network does not run on the example, the plan folds
             BatchNorms and there are none, or the plan rotates a network without a residual stream, or one that would
             not compute the same. The network is unchanged then.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import MacroConfig, Plan, convert_
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> report = convert_(network, Plan(MacroConfig(adc_bits=6)), torch.rand(1, 4))
+        >>> [(row.name, row.after, row.macro.adc_bits) for row in report]
+        [('0', 'CimLinear', 6), ('2', 'CimLinear', 6)]
     """
     check_kind("`plan`", plan, Plan, "Plan(macro=...)")
     if not find_layers(model):

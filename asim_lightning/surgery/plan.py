@@ -25,7 +25,14 @@ _MOST_LINES = 40
 
 @dataclass(frozen=True)
 class Rule:
-    """Changes the macro of some layers, or the sign of their inputs."""
+    """Changes the macro of some layers, or the sign of their inputs.
+
+    Examples:
+        >>> from asim_lightning import Plan, Rule
+        >>> plan = Plan(rules=[Rule("layer4.*", {"adc_bits": 9}), Rule("fc", {"random_noise": "0.1 lsb"})])
+        >>> plan.rules[0].macro
+        {'adc_bits': 9}
+    """
 
     match: str
     """Layers by full name: a glob (`layer4.*`), a regular expression (`re:blocks\\.\\d+\\.mlp.*`), or a kind."""
@@ -79,6 +86,12 @@ class Plan:
 
     Raises:
         ValueError: A field is not allowed.
+
+    Examples:
+        >>> from asim_lightning import MacroConfig, Plan, Rule
+        >>> plan = Plan(MacroConfig(adc_bits=8), rules=[Rule("layer4.*", {"adc_bits": 9})], keep=["fc"])
+        >>> plan.macro.adc_bits, plan.keep
+        (8, ['fc'])
     """
 
     macro: MacroConfig = field(default_factory=MacroConfig)

@@ -46,14 +46,34 @@ def place_tiles_(model: nn.Module) -> None:
 
 
 def set_fidelity_(model: nn.Module, fidelity: str) -> None:
-    """Set the fidelity of every quantised layer, in place."""
+    """Set the fidelity of every quantised layer, in place.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, convert_, set_fidelity_
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> report = convert_(network, Plan(), torch.rand(1, 4))
+        >>> set_fidelity_(network, "quantized")
+        >>> network[0].fidelity
+        'quantized'
+    """
     check_choice("`fidelity`", fidelity, FIDELITIES)
     for layer in quantized_layers(model).values():
         layer.fidelity = fidelity
 
 
 def change_macros_(model: nn.Module, **changes: Any) -> None:
-    """Change fields of the plan's macro, in place; `apply_point` with the changes as arguments."""
+    """Change fields of the plan's macro, in place; `apply_point` with the changes as arguments.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, change_macros_, convert_
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> report = convert_(network, Plan(), torch.rand(1, 4))
+        >>> change_macros_(network, adc_bits=6, static={"offset": "0.3 lsb"})
+        >>> network[0].macro.adc_bits
+        6
+    """
     apply_point(model, changes)
 
 
@@ -126,6 +146,15 @@ def set_train_noise_(model: nn.Module, amount: float, noise: str | TrainingNoise
         model: Converted network.
         amount: Strength, 0 or more, in the unit of the noise model.
         noise: Noise model: proportional, macro, an import path or an instance; None does not change it.
+
+    Examples:
+        >>> import torch
+        >>> from asim_lightning import Plan, convert_, set_train_noise_
+        >>> network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+        >>> report = convert_(network, Plan(), torch.rand(1, 4))
+        >>> set_train_noise_(network, 1.0, "macro")
+        >>> network[0].train_noise
+        1.0
     """
     for layer in macro_layers(model).values():
         layer.train_noise = amount
