@@ -1,28 +1,21 @@
-"""Extension of griffe for the site: the reference shows `weight_bits: int = 8`, not the call that makes the field."""
+"""Show `8` in a signature on the site, not `setting(8, label=..., ...)`: griffe reads sources and runs nothing."""
 
 from typing import Any
 
 import griffe
 
-_MAKERS = {"setting": "", "field": "", "_cost": "", "_noise": "0.0", "_of_preset": "None"}
-"""Functions that make fields of frozen dataclasses, with the default that they give if the call gives none."""
+_DEFAULTS = {"setting": None, "_noise": "0.0", "_cost": None, "_of_preset": "None"}
+"""Functions that make a field, with the default that each knows itself; None: its first argument."""
 
 
 class PlainDefaults(griffe.Extension):
-    """Replaces the value of an attribute of a class by its default."""
+    """Replaces the call that makes a field by the field's default."""
 
-    def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:
-        """Called for each attribute, before griffe makes the signature of a dataclass from them."""
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        """Look at a field, before griffe makes the signature of its dataclass."""
         call = attr.value
-        if not isinstance(call, griffe.ExprCall) or (name := str(call.function)) not in _MAKERS:
+        if not isinstance(call, griffe.ExprCall) or str(call.function) not in _DEFAULTS:
             return
-        first, *_ = [*call.arguments, None]
-        given = {each.name: each.value for each in call.arguments if isinstance(each, griffe.ExprKeyword)}
-        if first is not None and not isinstance(first, griffe.ExprKeyword):
-            attr.value = first
-        elif "default" in given:
-            attr.value = given["default"]
-        elif "default_factory" in given:
-            attr.value = f"{given['default_factory']}()"
-        elif _MAKERS[name]:
-            attr.value = _MAKERS[name]
+        attr.value = _DEFAULTS[str(call.function)] or call.arguments[0]
+        if isinstance(attr.value, griffe.ExprKeyword):  # default_factory
+            attr.value = f"{attr.value.value}()"
