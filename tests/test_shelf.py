@@ -1,6 +1,7 @@
-"""Files for strangers agree with each other: metadata, workflow, wheel, and the script for a GPU."""
+"""Files for new users agree with each other: metadata, workflow, wheel, and the script for a GPU."""
 
 import configparser
+import os
 import subprocess
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def test_address_has_one_placeholder() -> None:
 @pytest.mark.process
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_script_says_that_there_is_no_gpu() -> None:
-    done = subprocess.run([ROOT / ".ci/gpu"], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "ASIM_DEVICE": "cuda"}
+    done = subprocess.run([ROOT / ".ci/gpu"], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert "GPU" in done.stdout

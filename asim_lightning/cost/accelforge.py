@@ -1,5 +1,6 @@
 """A network's macros as a file of AccelForge: components, the energy of their actions, and a workload."""
 
+import math
 import re
 from typing import Any
 
@@ -114,14 +115,17 @@ def _areas(report: CostReport) -> dict[str, float]:
 
 
 def _einsum(name: str, number: int, layer: LayerCost) -> tuple[dict[str, int], dict[str, Any]] | None:
-    """Sizes of an einsum's ranks, and the einsum; None for a layer without multiplications or known values.
+    """Sizes of an einsum's ranks, and the einsum; None for a layer whose values and products no einsum has.
 
-    Ranks: b rows of the batch, g groups or heads, m outputs, p and q positions; c, r and t are summed. A layer on no
-    macro is a matrix product of its windows.
+    Ranks: b rows of the batch, g groups or heads, m outputs, p and q positions; c, r and t are summed. A layer that was
+    not converted, or that was called with several shapes, is a matrix product of its windows.
     """
     shape, moved = layer.shapes[0] if layer.shapes else None, layer.traffic
+    if moved is None or moved.groups is None:
+        return None
+    is_loaded = layer.macro is None or any(each.is_written for each in layer.shapes)
     if shape is not None and shape.rows and set(layer.shapes) == {shape}:
-        geometry, is_loaded = shape.geometry, shape.is_written or layer.macro is None
+        geometry = shape.geometry
         (p, q), (r, t) = geometry.output_size, geometry.kernel
         rows, batched = len(layer.shapes) * shape.rows, "b" * shape.is_written
         sizes = {
@@ -135,12 +139,17 @@ def _einsum(name: str, number: int, layer: LayerCost) -> tuple[dict[str, int], d
             "t": t,
         }
         steps = geometry.stride, geometry.dilation
-    elif moved is not None and moved.outputs and layer.done.macs and layer.done.macs % moved.outputs == 0:
-        columns = max(1, moved.weights * moved.outputs // layer.done.macs)  # weights / rows
-        columns = columns if moved.outputs % columns == 0 else 1
-        sizes = {"p": moved.outputs // columns, "m": columns, "c": layer.done.macs // moved.outputs}
-        batched, is_loaded, steps = "", True, ((1, 1), (1, 1))
+    elif moved.outputs and layer.done.macs:
+        groups, summed = moved.groups, layer.done.macs // moved.outputs
+        columns = max(1, moved.weights // (groups * summed))
+        sizes = {"p": moved.outputs // (groups * columns), "g": groups, "m": columns, "c": summed}
+        batched, steps = "", ((1, 1), (1, 1))
     else:
+        return None
+    weights, outputs = (
+        math.prod(size for rank, size in sizes.items() if rank in ranks) for ranks in (f"{batched}gcrtm", "bgpqm")
+    )
+    if (weights, outputs, math.prod(sizes.values())) != (moved.weights, moved.outputs, layer.done.macs):
         return None
     found = {rank: size for rank, size in sizes.items() if size > 1 or rank in "mc"}
     axes = dict(zip("pq", zip("rt", *steps, strict=True), strict=True))

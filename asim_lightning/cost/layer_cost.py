@@ -52,7 +52,7 @@ class LayerCost:
     traffic: Traffic | None = None
     """Its values that move; None if they are not known."""
     shapes: tuple[ProductShape, ...] = ()
-    """Its products; empty if it was on no macro."""
+    """Its products, if it is converted."""
 
 
 def tops_per_watt(macs: int, femtojoules: float) -> float | None:

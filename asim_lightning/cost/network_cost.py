@@ -186,12 +186,19 @@ def _traffic(layer: LayerCost, model: nn.Module, seen: NetworkShape) -> Traffic 
     shapes = seen.products.get(layer.name, ())
     if not shapes and layer.name not in seen.values:
         return None
-    weight = getattr(model.get_submodule(layer.name), "weight", None)
+    module = model.get_submodule(layer.name)
+    weight = getattr(module, "weight", None)
     inputs, outputs = seen.values.get(layer.name, (0, 0))  # no rows reach an idle expert
-    written = sum(each.weights for each in shapes if each.is_written)
-    weights = weight.numel() if isinstance(weight, Tensor) else written
+    if isinstance(weight, Tensor):
+        weights, given = weight.numel(), 0
+    else:  # an input of each call; a parameter of another module is stored once
+        given = sum(each.weights for each in shapes)
+        weights = (
+            given if any(each.is_written for each in shapes) else max((each.weights for each in shapes), default=0)
+        )
     on_rows = sum(each.row_inputs for each in shapes) if layer.macro is not None else 0
-    return Traffic(inputs - written, outputs, weights, on_rows)
+    groups = None if getattr(module, "transposed", False) else getattr(module, "groups", 1)
+    return Traffic(inputs - given, outputs, weights, on_rows, groups)
 
 
 def _active(

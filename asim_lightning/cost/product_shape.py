@@ -83,6 +83,8 @@ class Traffic:
     """Stored weights, or values of the written operand, without zeros that a macro adds."""
     row_inputs: int = 0
     """Values on rows of arrays: with zeros of padding, and a value of overlapping windows once for each window."""
+    groups: int | None = 1
+    """Groups of a convolution; None if it is transposed, because an output then meets only some of its weights."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Actions of layers: counts by hand and by slow loops, and energies that sum to the report's."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,7 @@ def vit() -> nn.Module:
 
 @pytest.mark.parametrize("macro", MACROS, ids=str)
 @pytest.mark.parametrize("technology", [Technology(), Technology("65nm", adc="jia_2020", cell_write=2.0)], ids=str)
-def test_counts_times_energies_are_the_energy_of_the_report(macro: dict[str, Any], technology: Technology) -> None:
+def test_no_energy_is_without_an_action(macro: dict[str, Any], technology: Technology) -> None:
     report = costs(technology, **macro)
     rows = rows_of_csv(report)
     assert total(rows) == pytest.approx(report.energy.total, rel=1e-9)
@@ -167,6 +168,51 @@ def test_a_file_for_accelforge_has_components_counts_and_shapes(name: str) -> No
     assert adc["area"] == pytest.approx(1e-12 * report.converters * 1941.0)
     seconds = sum(each["macs"] / each["macs_per_second"] for each in layers.values() if each["macs_per_second"])
     assert seconds == pytest.approx(report.latency)
+
+
+def parts() -> nn.Module:
+    """Convolutions: digital with groups, transposed, and called with two shapes; attention with given weights."""
+
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.groups, self.up = nn.Conv2d(8, 8, 3, groups=4), nn.ConvTranspose2d(8, 4, 3, 2)
+            self.twice = nn.Conv2d(8, 8, 3)
+            self.attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.twice(self.twice(self.groups(x)))
+            return self.attention(x.flatten(2).transpose(1, 2)).sum() + self.up(x).sum((1, 2, 3))[:, None]
+
+    model = Parts().eval()
+    convert_(model, Plan(keep=["groups"]), torch.rand(1, 8, 9, 9))
+    return model
+
+
+def test_einsums_have_the_values_of_their_layers() -> None:
+    report = cost(parts(), example=torch.rand(1, 8, 9, 9))
+    found = yaml.load(accelforge_text(report), _Loader)
+    names = {
+        found["variables"]["asim_layers"][each["name"] + "_out"]["layer"]: each for each in found["workload"]["einsums"]
+    }
+    layers = {each.name: each for each in report.layers}
+    for name, einsum in names.items():
+        sizes = {limit.split()[2][0]: int(limit.split()[-1]) for limit in einsum["iteration_space_shape"]}
+        values = []
+        for tensor in einsum["tensor_accesses"]:
+            ranks = [each[0] for each in tensor["projection"].values()]
+            values.append(math.prod(sizes[rank] for rank in ranks))
+        moved = layers[name].traffic
+        assert moved is not None
+        assert values[1:] == [moved.weights, moved.outputs]
+    assert "g" in {limit.split()[2][0] for limit in names["groups"]["iteration_space_shape"]}
+    assert names["twice"]["renames"]["loaded"] == "Nothing"
+    left_out = found["variables"]["asim_not_in_workload"]
+    assert left_out["up"] == pytest.approx(1e-15 * layers["up"].energy.total)
+    rows = {row["layer"]: row for row in rows_of_csv(report)}
+    projected = next(row for name, row in rows.items() if "in_proj" in name)
+    tokens = 3 * 3
+    assert (projected["input_bytes"], projected["weight_bytes_once"]) == (tokens * 8, 3 * 64)
 
 
 def test_a_convolution_has_strides_in_its_einsum() -> None:
