@@ -86,12 +86,12 @@ class CostFigures:
     def __str__(self) -> str:
         """The assumptions of the costs, in a line."""
         t = self.technology
-        analog = f"{t.factor:g} times in analog parts ({t.source('factor')})"
+        analog = f"a factor of {t.factor:g} for analog parts ({t.source('factor')})"
         is_changed = any(name.startswith(TECHNOLOGY) for each in self.corners.fields.values() for name in each)
         changed = ", which corners change" if is_changed else ""
         return (
-            f"cost     of an image at {t} (technology {t.preset}{changed}). True energies are within {analog}, and "
-            f"{t.digital_factor:g} times in digital parts. The quantized network is priced on a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}{changed}). Ranges of energy take {analog}, and "
+            f"of {t.digital_factor:g} for digital parts. The quantized network is priced on a digital macro"
         )
 
 
