@@ -392,8 +392,7 @@ def of_rows(y: Tensor, ranges: Tensor, bias: Tensor | None) -> Tensor:
 
 def _within(x: Tensor, scale: Tensor, signed: bool) -> Tensor:
     """Values clamped to the range of a quantiser, with a gradient at its ends, and none beyond it."""
-    high = scale.to(x.dtype)
-    low = -high if signed else torch.zeros_like(high)
+    low, high = -scale.to(x.dtype) * signed, scale.to(x.dtype)
     return torch.where(x < low, low, torch.where(x > high, high, x))
 
 
