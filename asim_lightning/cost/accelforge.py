@@ -15,6 +15,8 @@ _HEAD = """\
 # AccelForge computes counts by its mapper, so actions_scale brings the counts of asim_layers to its outputs.
 # Replace System by your buffers, and leave the components below it. Everything that is reused is inside Macro.
 """
+_OUTPUT = "bgpqm"
+"""Ranks of an output."""
 _LAYER = "asim_layers[min(output.instance)]"
 """The entry of the einsum's layer in the section of variables, found by its output tensor."""
 _NODES = """
@@ -94,11 +96,8 @@ def accelforge_text(report: CostReport) -> str:
 
 def _counts(actions: LayerActions, sizes: dict[str, int], cycle_seconds: float) -> dict[str, Any]:
     """Counts of actions with the energy of each, J, and the rate that gives the layer's time; 0 without time."""
-    done, macs, outputs = actions.layer.done, 1, 1
-    for rank, size in sizes.items():
-        macs *= size
-        outputs *= 1 if rank in "crt" else size
-    seconds = done.cycles * cycle_seconds
+    macs, outputs = actions.layer.done.macs, _values(sizes, _OUTPUT)
+    seconds = actions.layer.done.cycles * cycle_seconds
     counts: dict[str, Any] = {
         name: [actions.counts[name], 1e-15 * (energy or 0.0)] for name, energy in actions.energies.items()
     }
@@ -114,62 +113,62 @@ def _areas(report: CostReport) -> dict[str, float]:
     return {"adc_conversions": converters, "column_activations": 1e-6 * report.area - converters}
 
 
-def _einsum(name: str, number: int, layer: LayerCost) -> tuple[dict[str, int], dict[str, Any]] | None:
-    """Sizes of an einsum's ranks, and the einsum; None for a layer whose values and products no einsum has.
+def _ranks(layer: LayerCost) -> tuple[dict[str, int], str, tuple[tuple[int, int], tuple[int, int]]] | None:
+    """Sizes of the ranks of a layer's einsum, the ranks of its weights, and its (stride, dilation).
 
     Ranks: b rows of the batch, g groups or heads, m outputs, p and q positions; c, r and t are summed. A layer that was
-    not converted, or that was called with several shapes, is a matrix product of its windows.
+    not converted, or that was called with several shapes, is a matrix product of its windows. None: no einsum has the
+    layer's values and products.
     """
     shape, moved = layer.shapes[0] if layer.shapes else None, layer.traffic
     if moved is None or moved.groups is None:
         return None
-    is_loaded = layer.macro is None or any(each.is_written for each in layer.shapes)
+    of_weight, steps = "gcrtm", ((1, 1), (1, 1))
     if shape is not None and shape.rows and set(layer.shapes) == {shape}:
         geometry = shape.geometry
         (p, q), (r, t) = geometry.output_size, geometry.kernel
-        rows, batched = len(layer.shapes) * shape.rows, "b" * shape.is_written
-        sizes = {
-            "b": rows,
-            "g": geometry.groups,
-            "p": p,
-            "q": q,
-            "m": shape.columns,
-            "c": geometry.channels,
-            "r": r,
-            "t": t,
-        }
-        steps = geometry.stride, geometry.dilation
+        sizes = {"b": len(layer.shapes) * shape.rows, "g": geometry.groups, "p": p, "q": q, "m": shape.columns}
+        sizes |= {"c": geometry.channels, "r": r, "t": t}
+        of_weight, steps = "b" * shape.is_written + of_weight, (geometry.stride, geometry.dilation)
     elif moved.outputs and layer.done.macs:
         groups, summed = moved.groups, layer.done.macs // moved.outputs
         columns = max(1, moved.weights // (groups * summed))
         sizes = {"p": moved.outputs // (groups * columns), "g": groups, "m": columns, "c": summed}
-        batched, steps = "", ((1, 1), (1, 1))
     else:
         return None
-    weights, outputs = (
-        math.prod(size for rank, size in sizes.items() if rank in ranks) for ranks in (f"{batched}gcrtm", "bgpqm")
-    )
-    if (weights, outputs, math.prod(sizes.values())) != (moved.weights, moved.outputs, layer.done.macs):
+    found = _values(sizes, of_weight), _values(sizes, _OUTPUT), _values(sizes, "".join(sizes))
+    return (sizes, of_weight, steps) if found == (moved.weights, moved.outputs, layer.done.macs) else None
+
+
+def _values(sizes: dict[str, int], ranks: str) -> int:
+    """Number of values of a tensor with these ranks."""
+    return math.prod(sizes.get(rank, 1) for rank in ranks)
+
+
+def _einsum(name: str, number: int, layer: LayerCost) -> tuple[dict[str, int], dict[str, Any]] | None:
+    """Sizes of an einsum's ranks, and the einsum; None for a layer that no einsum describes."""
+    ranked = _ranks(layer)
+    if ranked is None:
         return None
+    sizes, of_weight, steps = ranked
     found = {rank: size for rank, size in sizes.items() if size > 1 or rank in "mc"}
-    axes = dict(zip("pq", zip("rt", *steps, strict=True), strict=True))
 
     def projected(ranks: str) -> dict[str, str]:
         return {rank.upper(): f"{rank}{number}" for rank in ranks if rank in found}
 
     inputs = projected("bgc")
-    for axis, (kernel, stride, dilation) in axes.items():
-        terms = [f"{axis}{number} * {stride}"] * (axis in found) + [f"{kernel}{number} * {dilation}"] * (
-            kernel in found
-        )
+    for axis, side, kernel, stride, dilation in zip("pq", "HW", "rt", *steps, strict=True):
+        terms = [f"{axis}{number} * {stride}"] * (axis in found)
+        terms += [f"{kernel}{number} * {dilation}"] * (kernel in found)
         if terms:
-            inputs["HW"["pq".index(axis)]] = " + ".join(terms)
+            inputs[side] = " + ".join(terms)
     tensors = [
         {"name": f"{name}_in", "projection": inputs, "bits_per_value": layer.bits[1]},
-        {"name": f"{name}_w", "projection": projected(f"{batched}gcrtm"), "bits_per_value": layer.bits[0]},
-        {"name": f"{name}_out", "projection": projected("bgpqm"), "output": True, "bits_per_value": layer.bits[1]},
+        {"name": f"{name}_w", "projection": projected(of_weight), "bits_per_value": layer.bits[0]},
+        {"name": f"{name}_out", "projection": projected(_OUTPUT), "output": True, "bits_per_value": layer.bits[1]},
     ]
     names = {"input": f"{name}_in", "weight": f"{name}_w", "output": f"{name}_out"}
+    is_loaded = layer.macro is None or any(each.is_written for each in layer.shapes)
     return found, {
         "name": name,
         "iteration_space_shape": [f"0 <= {rank}{number} < {size}" for rank, size in found.items()],

@@ -74,8 +74,9 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
         additions[name] += transform.additions(inputs[0])
 
     def note(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        before, now = values.get(name, (0, 0)), (sum(each.numel() for each in tensors_of(x)) for x in (inputs, output))
-        values[name] = before[0] + next(now), before[1] + next(now)
+        taken, given = (sum(each.numel() for each in tensors_of(x)) for x in (inputs, output))
+        before = values.get(name, (0, 0))
+        values[name] = before[0] + taken, before[1] + given
 
     def keep(name: str, layer: Any, inputs: tuple[Any, ...]) -> None:
         tensors = [each for each in inputs if isinstance(each, Tensor)]
@@ -192,10 +193,9 @@ def _traffic(layer: LayerCost, model: nn.Module, seen: NetworkShape) -> Traffic 
     if isinstance(weight, Tensor):
         weights, given = weight.numel(), 0
     else:  # an input of each call; a parameter of another module is stored once
-        given = sum(each.weights for each in shapes)
-        weights = (
-            given if any(each.is_written for each in shapes) else max((each.weights for each in shapes), default=0)
-        )
+        of_calls = [each.weights for each in shapes]
+        given = sum(of_calls)
+        weights = given if any(each.is_written for each in shapes) else max(of_calls, default=0)
     on_rows = sum(each.row_inputs for each in shapes) if layer.macro is not None else 0
     groups = None if getattr(module, "transposed", False) else getattr(module, "groups", 1)
     return Traffic(inputs - given, outputs, weights, on_rows, groups)

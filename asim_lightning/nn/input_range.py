@@ -94,11 +94,9 @@ class PACT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clip; same shape and type as x."""
-        alpha = self.alpha.to(x.dtype)
-        if not torch.is_grad_enabled():
-            return x.clamp(torch.zeros_like(alpha), alpha)  # three times as fast
-        # from torch 2.14 on, the gradient of clamp is 0 at both ends
-        return torch.where(x > alpha, alpha, torch.where(x < 0, 0.0, x))
+        # from torch 2.14 on, the gradient of clamp is 0 at its end; without a gradient, clamp is faster
+        above = torch.where(x < 0, 0.0, x) if torch.is_grad_enabled() else x.clamp_min(0.0)
+        return torch.where(x > self.alpha, self.alpha.to(x.dtype), above)
 
 
 class RangedLayer(nn.Module):

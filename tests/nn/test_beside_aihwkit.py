@@ -25,8 +25,6 @@ def test_outputs_are_those_of_aihwkit_lightning(name: str) -> None:
 
 def test_layers_use_their_adc() -> None:
     """Otherwise the comparison would only show that both packages multiply."""
-    codes = {name: CASES[name].macro.top_code for name in CASES}
-    assert sum(code is not None for code in codes.values()) == len(CASES) - 1
     for name in ("linear, bound 3", "conv, unsigned"):
         data, case = golden(name), CASES[name]
         layer = ours(case, data["weight"], data["bias"])
