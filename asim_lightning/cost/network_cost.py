@@ -32,7 +32,7 @@ from asim_lightning.nn.count_histograms import LayerCounts
 from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.nn.inputs import Inputs, moved, some_of, tensors_of
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
-from asim_lightning.surgery.conversion_report import TRANSFORM, describe
+from asim_lightning.surgery.conversion_report import NOT_COUNTED, TRANSFORM, describe
 from asim_lightning.surgery.probe import Probe, kept_example, on_example, probe
 
 _FITTED_NODES = (16.0, 65.0)
@@ -52,6 +52,8 @@ class NetworkShape:
     """Additions of transforms, by full name in that order."""
     values: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Values of all tensors that each layer takes and gives, by full name."""
+    uncounted: Collection[str] = ()
+    """Operators that may multiply, nobody knows how often."""
 
 
 def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkShape:
@@ -106,7 +108,8 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     macs = {name: count for name, count in seen.others.items() if name not in layers}
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
-    return NetworkShape({name: tuple(shapes) for name, shapes in found.items()}, macs, dict(additions), values)
+    shapes_of = {name: tuple(shapes) for name, shapes in found.items()}
+    return NetworkShape(shapes_of, macs, dict(additions), values, sorted(set(seen.uncounted.values())))
 
 
 def cost(
@@ -170,7 +173,9 @@ def cost(
     ordered = tuple(sorted(moving, key=lambda layer: order.get(layer.name, len(order))))
     on_macro = [layers[name] for name in seen.products if name not in digital]
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
-    return CostReport(ordered, technology, tuple(_notes(ordered, on_macro, energies, reloads)), reloads)
+    notes = _notes(ordered, on_macro, energies, reloads)
+    notes += [NOT_COUNTED.format(", ".join(seen.uncounted))] if seen.uncounted else []
+    return CostReport(ordered, technology, tuple(notes), reloads)
 
 
 def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model: EnergyModel) -> LayerCost:

@@ -5,6 +5,7 @@ step. Sums in float64, rounded to float32 once, depend on neither.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -95,6 +96,23 @@ class FloatMatmul(nn.Module):
                 [2., 4.]])
     """
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)"""
-        return product(self.training, torch.matmul, x, w.transpose(-1, -2))
+    def forward(self, x: Tensor, w: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Multiply. # (batch, ..., m, k), (batch, ..., n, k) to (batch, ..., m, n)
+
+        With `ends`, rows of x belong to groups, see `of_groups`. # (rows, k), (groups, n, k), (groups,) to (rows, n)
+        """
+        if ends is None:
+            return product(self.training, torch.matmul, x, w.transpose(-1, -2))
+        return of_groups(lambda group, rows: product(self.training, F.linear, rows, w[group]), x, ends)
+
+
+def of_groups(multiply: Callable[[int, Tensor], Tensor], x: Tensor, ends: Tensor) -> Tensor:
+    """Results of consecutive groups of rows, one after the other; group g ends before row ``ends[g]``.
+
+    `multiply` gets the number of each group and its rows, also of a group without rows. Rows after the last group give
+    0. # (rows, k), (groups,) to (rows, n)
+    """
+    limits = [0, *ends.tolist()]
+    parts = [multiply(group, x[low:high]) for group, (low, high) in enumerate(pairwise(limits))]
+    parts.append(parts[0].new_zeros(len(x) - limits[-1], parts[0].shape[-1]))
+    return torch.cat(parts)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import MatmulProduct, Product
+from asim_lightning.nn.floating import of_groups
 from asim_lightning.nn.on_macro import OnMacro
 
 
@@ -99,8 +100,13 @@ class CimFunctionalLinear(_LinearOnMacro):
 class CimStack(nn.ModuleList):
     """``x @ w^T`` for each matrix of a stack, such as the weights of experts, each by a CimFunctionalLinear."""
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Multiply. # (..., m, k), (..., n, k) to (..., m, n)"""
+    def forward(self, x: Tensor, w: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Multiply. # (..., m, k), (..., n, k) to (..., m, n)
+
+        With `ends`, rows of x belong to groups, see `of_groups`. # (rows, k), (groups, n, k), (groups,) to (rows, n)
+        """
+        if ends is not None:
+            return of_groups(lambda group, rows: self[group](rows, w[group]), x, ends)  # type: ignore[no-any-return]
         parts = zip(self, x.flatten(0, -3), w.flatten(0, -3), strict=True)
         return torch.stack([part(rows, matrix) for part, rows, matrix in parts]).view(*x.shape[:-1], w.shape[-2])
 

@@ -15,10 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 
 class ProductMode(TorchFunctionMode):
-    """While active, matrix products are computed by `product` and `linear`.
+    """While active, matrix products are computed by `product`, `linear` and `grouped`.
 
-    Intercepted are matmul, `@`, mm, bmm, mv, addmm, baddbmm, einsum of two operands, scaled_dot_product_attention and
-    functional linear, of floating-point tensors. Inside of `product` and `linear` the mode is off.
+    Intercepted are matmul, `@`, mm, bmm, mv, addmm, baddbmm, einsum of two operands, scaled_dot_product_attention,
+    functional linear and grouped_mm of rows, of floating-point tensors. Products inside of a transform of torch.func,
+    such as vmap, stay with torch. Inside of the three methods the mode is off.
     """
 
     paused: int = 0
@@ -32,16 +33,29 @@ class ProductMode(TorchFunctionMode):
         """``x @ weight^T + bias``. # (..., k), (n, k), (n,) to (..., n)"""
         raise NotImplementedError
 
+    def grouped(self, x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+        """Rows times the matrix of their group. Group g ends before row ``ends[g]``. Rows after the last end give 0.
+
+        # (rows, k), (groups, k, n), (groups,) to (rows, n)
+        """
+        raise NotImplementedError
+
     @torch.compiler.disable
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         caught = None if self.paused or kwargs.get("out") is not None else _CAUGHT.get(func)
         given = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
         # a mask of an attention may be boolean
-        if caught is None or not all(x.is_floating_point() or x.dtype == torch.bool for x in given):
+        types_fit = func in _GROUPED or all(x.is_floating_point() or x.dtype == torch.bool for x in given)
+        if caught is None or not types_fit or any(map(is_in_transform, given)):
             return func(*args, **kwargs)
         answer = caught(self, *args, **kwargs)
         return func(*args, **kwargs) if answer is None else answer
+
+
+def is_in_transform(x: Tensor) -> bool:
+    """Whether a tensor is one of a transform of torch.func that runs, such as vmap, which hides an axis of it."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 
 def _named(mode: ProductMode, *operands: Tensor, **named: Tensor) -> Tensor | None:
@@ -83,6 +97,19 @@ def _added(
 
 def _linear(mode: ProductMode, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     return mode.linear(input, weight, bias) if weight.dim() == 2 else None
+
+
+def _grouped(
+    mode: ProductMode,
+    x: Tensor,
+    w: Tensor,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor | None:
+    if offs is None or x.dim() != 2 or w.dim() != 3 or bias is not None or out_dtype not in (None, x.dtype):
+        return None
+    return mode.grouped(x, w, offs)
 
 
 def _attention(
@@ -178,6 +205,8 @@ def _labels(equation: Any, operands: tuple[Any, ...]) -> tuple[str, str, str] | 
     return first, second, out
 
 
+_GROUPED = (torch._grouped_mm,)
+"""What torch.nn.functional.grouped_mm calls."""
 _CAUGHT: dict[Any, Callable[..., Tensor | None]] = {
     **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.linalg.matmul), _named),
     **dict.fromkeys((torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv), _named),
@@ -186,4 +215,5 @@ _CAUGHT: dict[Any, Callable[..., Tensor | None]] = {
     torch.einsum: _einsum,
     F.linear: _linear,
     F.scaled_dot_product_attention: _attention,
+    **dict.fromkeys(_GROUPED, _grouped),
 }

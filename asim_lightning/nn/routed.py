@@ -137,6 +137,13 @@ class _RoutedForward(ProductMode):
             y = operator(x, weight)
         return y if bias is None else y + bias
 
+    def grouped(self, x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+        """Rows of groups by the next operator. # (rows, k), (groups, k, n), (groups,) to (rows, n)"""
+        operator: Any = FloatMatmul().train(self._module.training) if self._routes is None else self._next()[0]
+        operator = FloatMatmul() if operator is None else operator
+        self._check(isinstance(operator, (CimStack, FloatMatmul)), operator, x, w)
+        return operator(x, w.transpose(-1, -2), ends)  # type: ignore[no-any-return]
+
     def miscounted(self, now: str) -> str:
         """Message about another number of products than there are routes."""
         before = f"{len(self._routes or ())} products by function calls when it was converted"

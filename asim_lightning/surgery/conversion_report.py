@@ -22,6 +22,11 @@ KEPT = "asim_report"
 """Attribute of a converted network: its report. Copies and pickled networks have it, too."""
 TRANSFORM = "transform"
 """Kind of a transform of a layer's inputs, which is no layer."""
+NOT_COUNTED = (
+    "MACs leave out operators that may multiply, nobody knows how often: {}; "
+    "torch.utils.flop_counter.register_flop_formula gives one a count"
+)
+"""Note on operators without a count."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
 """Fields of a macro that its description always has."""
 _NUMBER = re.compile(r"\b\d+\b")

@@ -15,7 +15,7 @@ from asim_lightning.nn.inputs import Inputs
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS
 from asim_lightning.nn.routed import RoutedModule
 from asim_lightning.surgery.check import check_installed
-from asim_lightning.surgery.conversion_report import KEPT, TRANSFORM, WHOLE, ConversionReport, ReportRow
+from asim_lightning.surgery.conversion_report import KEPT, NOT_COUNTED, TRANSFORM, WHOLE, ConversionReport, ReportRow
 from asim_lightning.surgery.fold import fold_when_loading_, replace_by_folded_
 from asim_lightning.surgery.install import find_multiheads, install_, replace_
 from asim_lightning.surgery.layers import (
@@ -113,6 +113,8 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
         seen, shown = on_example(model, example, lambda x: (probe(model, modules, x), x))
         samples = find_samples(model, modules, shown, seen.layers)
     _leave_routed(model, seen)
+    groups = frozenset(made.call for products in seen.products.values() for made in products if made.grouped)
+    samples = replace(samples, routed=samples.routed | groups)
     if samples.calls is not None:
         all_made = {made.call for products in seen.products.values() for made in products}
         seen.uneven.update(call.owner for call in all_made ^ samples.calls if call.owner in seen.products)
@@ -158,7 +160,9 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
         raise
     keep_example_(model, shown)
     routed = sum(isinstance(module, OnMacro) and module.by_row for module in new.values())
-    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)), (_BY_ROW % routed,) if routed else ())
+    notes = [_BY_ROW % routed] if routed else []
+    notes += [NOT_COUNTED.format(", ".join(sorted(set(seen.uncounted.values()))))] if seen.uncounted else []
+    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)), tuple(notes))
     setattr(model, KEPT, report)
     return report
 
@@ -226,12 +230,13 @@ def _row(layer: FoundLayer, module: nn.Module, how: str, why: str) -> ReportRow:
 def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module]) -> list[ReportRow]:
     """Report rows of modules that multiply and are not converted."""
     why = dict.fromkeys(seen.others, "an earlier conversion left its products in float")
-    why |= {
-        name: f"its forward calls {functions}, which surgery leaves in float; call a torch.nn.Conv2d, a "
-        "torch.nn.Linear or torch.matmul instead"
-        for name, functions in seen.functions.items()
-        if name in seen.others
-    }
+    for name in dict.fromkeys([*seen.others, *seen.uncounted]):
+        unknown = f"{seen.uncounted[name]} (uncounted)" if name in seen.uncounted else ""
+        if functions := ", ".join(filter(None, [seen.functions.get(name, ""), unknown])):
+            why[name] = (
+                f"its forward calls {functions}, which surgery leaves in float; call a torch.nn.Conv2d, a "
+                "torch.nn.Linear or torch.matmul instead"
+            )
     changing = "its convolution has a weight that depends on the image, which no macro holds"
     why |= dict.fromkeys(seen.flow.of_images & seen.others.keys(), changing)
     why |= dict.fromkeys(

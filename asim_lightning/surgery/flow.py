@@ -9,23 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from asim_lightning.surgery.multiplications import multiplications, name_of
 from asim_lightning.surgery.watch import Call
 
-
-def _rnn_macs(x: Tensor, *weights: Tensor) -> int:
-    """Multiplications of a recurrent layer, which uses its weight matrices in each step."""
-    return x.shape[:-1].numel() * sum(w.numel() for w in weights if w.dim() == 2)
-
-
-_MACS: dict[Any, Callable[..., int]] = {
-    torch.ops.aten.mkldnn_rnn_layer: lambda x, w, u, *_, **__: _rnn_macs(x, w, u),  # LSTM on a CPU
-    torch.ops.aten._cudnn_rnn: lambda x, weights, *_, **__: _rnn_macs(x, *weights),  # RNN, LSTM, GRU on CUDA
-    torch.ops.aten._trilinear: lambda x, w, *_, **__: len(x) * w.numel(),  # Bilinear
-}
-"""Multiplications of operations that torch does not count."""
 _LOOK_UPS = ("embedding", "embedding_bag", "index", "index_select", "gather")
 """Functions that take rows of a table by number: the rows are no pixels, although no layer has computed them."""
 _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
@@ -40,6 +28,8 @@ class Flow(TorchDispatchMode):
         """Multiplications of all samples, by module, or by product of a function call."""
         self.functions: defaultdict[str | Call, set[str]] = defaultdict(set)
         """Names of the functions that multiplied, such as conv2d."""
+        self.uncounted: defaultdict[str | Call, set[str]] = defaultdict(set)
+        """Names of operators that may multiply, nobody knows how often."""
         self.of_images: set[str] = set()
         """Modules with convolutions whose weights depend on the image."""
         self.softmaxed: set[Call] = set()
@@ -50,6 +40,7 @@ class Flow(TorchDispatchMode):
         """The product of a function call that is being computed."""
         self._running = running
         self._marks = WeakTensorKeyDictionary()
+        self._spread = WeakTensorKeyDictionary()
         for image in images:
             self._marks[image] = _Marks(True, True)
 
@@ -95,6 +86,19 @@ class Flow(TorchDispatchMode):
         found: _Marks = self._marks.get(x, _NOTHING)
         return found
 
+    def _spread_sum(self, func: Any, inputs: list[Tensor], result: Any) -> int:
+        """Multiplications of a matrix product written elementwise, such as ``(x[:, None] * w).sum(-1)``; else 0.
+
+        Each factor is spread over axes of the other, and a sum or mean takes the products.
+        """
+        kind, factors = func._overloadpacket, [x for x in inputs if x.is_floating_point() and x.dim()]
+        if kind is torch.ops.aten.mul and sum(x.shape != result.shape for x in factors) == 2:
+            self._spread[result] = True
+        if kind not in (torch.ops.aten.sum, torch.ops.aten.mean) or result.numel() == inputs[0].numel():
+            return 0
+        is_product = inputs[0] in self._spread or inputs[0]._base in self._spread
+        return inputs[0].numel() if is_product else 0
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -103,16 +107,17 @@ class Flow(TorchDispatchMode):
         factors = [self._of(x) for x in inputs if x.is_floating_point()]
         scores = any(each.scores for each in factors) and all(each.scores for each in factors if each.image)
         result = func(*args, **kwargs)
-        if (count := flop_registry.get(func._overloadpacket)) is not None:
-            maker = self.product or self._running()
-            self.macs[maker] += count(*args, **kwargs, out_val=result) // 2
-            self.functions[maker].add(_name_of(func, args))
-            if func._overloadpacket is torch.ops.aten.convolution:
-                self.weights |= self._of(args[1]).products
-                if self.sees_image(args[1]):
-                    self.of_images.add(str(maker))
-        elif (macs := _MACS.get(func._overloadpacket)) is not None:
-            self.macs[self.product or self._running()] += macs(*args, **kwargs)
+        maker = self.product or self._running()
+        if spread := self._spread_sum(func, inputs, result):
+            self.functions[maker].add("mul and sum")
+            self.macs[maker] += spread
+        elif (count := multiplications(func, args, kwargs, result)) != 0:
+            (self.uncounted if count is None else self.functions)[maker].add(name_of(func, args))
+            self.macs[maker] += count or 0
+        if func._overloadpacket is torch.ops.aten.convolution:
+            self.weights |= self._of(args[1]).products
+            if self.sees_image(args[1]):
+                self.of_images.add(str(maker))
         marks = _union(before, scores)
         if marks.untouched and func.__name__.split(".")[0] in _LOOK_UPS:
             numbers = [x for x in inputs[1:] if not x.is_floating_point()]
@@ -145,15 +150,6 @@ class _Marks:
 
 
 _NOTHING = _Marks()
-
-
-def _name_of(func: Any, args: Any) -> str:
-    """The users' name of a function, such as conv2d."""
-    name = str(func._overloadpacket).removeprefix("aten.")
-    if name != "convolution":
-        return name
-    _, weight, _, _, _, _, is_transposed, *_ = args
-    return f"conv{'_transpose' * is_transposed}{weight.dim() - 2}d"
 
 
 def _is_inside(name: str, owner: str) -> bool:

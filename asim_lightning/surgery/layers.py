@@ -169,7 +169,7 @@ def operator_names(model: nn.Module, probe: Probe) -> dict[Call, str]:
             if made.layer is not None:
                 continue
             base = _product_kind(made)
-            if not made.batched:
+            if not made.batched or made.grouped:
                 parameter = made.call.weight.rpartition(".")[2] if made.call.weight else "fixed"
                 base = parameter.removesuffix("_weight") if parameter.endswith("_weight") else parameter + "_product"
             number = 1
@@ -181,7 +181,7 @@ def operator_names(model: nn.Module, probe: Probe) -> dict[Call, str]:
 
 
 def _product_kind(product: FunctionProduct) -> str:
-    if not product.batched:
+    if not product.batched or product.grouped:
         parameter = (product.call.weight or "").rpartition(".")[2]
         return "qkv" if parameter.startswith(("in_proj", "qkv", "q_proj", "k_proj", "v_proj")) else "linear"
     if product.a.is_score or product.b.is_score:

@@ -70,6 +70,7 @@ class FunctionProduct:
         layer: The linear layer with the second operand as its weight.
         macs: Multiplications for one sample, of all forwards of the module.
         matrices: Number of matrices of the second operand.
+        grouped: Whether rows of the first operand belong to matrices of the second, as rows of experts do.
         softmaxed: Whether the result goes into a softmax.
         is_weight: Whether the result is the weight of a convolution.
     """
@@ -81,6 +82,7 @@ class FunctionProduct:
     layer: str | None = None
     macs: int = 0
     matrices: int = 1
+    grouped: bool = False
     softmaxed: bool = False
     is_weight: bool = False
 
@@ -99,6 +101,7 @@ class Probe(Watcher):
         order: Names of layers and calls of function products, in the order in which they first ran.
         others: Multiplications for one sample of modules that are not layers, by full name.
         functions: Names of the functions that multiply in these modules.
+        uncounted: Names of operators that may multiply, nobody knows how often, by full name of their module.
         last: Layers after which no other layer or product computes the output.
         with_more: Layers that were called with more than their input.
         uneven: Modules that made other products in another call.
@@ -114,6 +117,7 @@ class Probe(Watcher):
         self.order: dict[str | Call, None] = {}
         self.others: dict[str, int] = {}
         self.functions: dict[str, str] = {}
+        self.uncounted: dict[str, str] = {}
         self.last: set[str] = set()
         self.with_more: set[str] = set()
         self.uneven: set[str] = set()
@@ -152,7 +156,7 @@ class Probe(Watcher):
             self.order.setdefault(call)
             self.calls[call] += 1
         new = FunctionProduct(
-            call, self._operand(a), self._operand(b), b.dim() > 2, layer, matrices=b.shape[:-2].numel()
+            call, self._operand(a), self._operand(b), b.dim() > 2, layer, 0, b.shape[:-2].numel(), b.dim() > a.dim()
         )
         before = self._made.get(call)
         if before is not None:
@@ -175,7 +179,10 @@ class Probe(Watcher):
             product = replace(made, macs=share, softmaxed=softmaxed, is_weight=is_weight)
             self.products.setdefault(call.owner, []).append(product)
         self.others = {str(name): count // self._batch for name, count in macs.items() if count}
-        self.functions = {str(name): ", ".join(sorted(made)) for name, made in self.flow.functions.items()}
+        self.functions, self.uncounted = (
+            {str(name): ", ".join(sorted(made)) for name, made in names.items()}
+            for names in (self.flow.functions, self.flow.uncounted)
+        )
 
     def _note(self, name: str, x: Tensor) -> None:
         self.order.setdefault(name)

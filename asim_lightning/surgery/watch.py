@@ -13,9 +13,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from asim_lightning.nn import FloatMatmul, QuantizedLayer
+from asim_lightning.nn.floating import of_groups
 from asim_lightning.nn.inputs import Inputs, called, shapes_text, tensors_of
 from asim_lightning.nn.layer_kinds import FLOAT_LAYERS
-from asim_lightning.nn.product_mode import ProductMode
+from asim_lightning.nn.product_mode import ProductMode, is_in_transform
 
 _CONVERTED = (QuantizedLayer, *FLOAT_LAYERS, FloatMatmul)
 
@@ -41,10 +42,10 @@ class Watcher:
         """A layer was called on x and returned y."""
 
     def before_product(self, call: Call, a: Tensor, b: Tensor) -> None:
-        """A function is about to multiply. # (..., m, k), (..., k, n) or (k, n)"""
+        """A function is about to multiply. # (..., m, k), (..., k, n) or (k, n); of groups (m, k), (groups, k, n)"""
 
     def product(self, call: Call, a: Tensor, b: Tensor, y: Tensor) -> None:
-        """A function multiplied. # (..., m, k), (..., k, n) or (k, n), (..., m, n)"""
+        """A function multiplied. # operands as before, (..., m, n)"""
 
 
 class Watch(ProductMode):
@@ -96,7 +97,8 @@ class Watch(ProductMode):
         def hook(module: nn.Module, inputs: Any, keywords: Any, output: Any) -> None:
             self._running.pop()
             self._counts.pop()
-            if name not in self._layers or not isinstance(output, Tensor):
+            # a layer in a transform of torch.func sees tensors without one of their axes
+            if name not in self._layers or not isinstance(output, Tensor) or is_in_transform(output):
                 return
             if not inputs:
                 raise ValueError(f"`{name}` is called with its input as a keyword, and surgery needs it by position")
@@ -114,6 +116,10 @@ class Watch(ProductMode):
         """Multiply, and report it. # (..., outputs)"""
         whole = id(weight) in self._parameters
         return self._told(x, weight.transpose(0, 1), whole, lambda: F.linear(x, weight, bias))
+
+    def grouped(self, x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+        """Multiply rows of groups, and report it. # (rows, n)"""
+        return self._told(x, w, False, lambda: of_groups(lambda group, rows: rows @ w[group], x, ends))
 
     def _told(self, a: Tensor, b: Tensor, whole: bool, multiply: Callable[[], Tensor]) -> Tensor:
         if self.running in self._own:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asim_lightning.nn import MultiheadAttention
+from asim_lightning.nn.floating import of_groups
 from asim_lightning.nn.product_mode import ProductMode
 
 
@@ -26,6 +27,10 @@ class Counting(ProductMode):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         self.count += 1
         return F.linear(x, weight, bias)
+
+    def grouped(self, x: Tensor, w: Tensor, ends: Tensor) -> Tensor:
+        self.count += 1
+        return of_groups(lambda group, rows: rows @ w[group], x, ends)
 
 
 r = torch.randn
@@ -65,6 +70,11 @@ CASES: dict[str, tuple[Callable[[], Tensor], int]] = {
     "outer": (lambda: torch.einsum("bi,bj->bij", r(2, 3), r(2, 4)), 0),
     "three operands": (lambda: torch.einsum("bi,ij,jk->bk", r(2, 3), r(3, 4), r(4, 5)), 0),
     "ellipsis": (lambda: torch.einsum("...ij,...jk->...ik", r(2, 3, 4), r(2, 4, 5)), 0),
+    "groups of rows": (lambda: F.grouped_mm(r(6, 8), r(3, 8, 4), offs=torch.tensor([2, 2, 6], dtype=torch.int32)), 1),
+    "groups of columns": (
+        lambda: F.grouped_mm(r(4, 8), r(8, 4), offs=torch.tensor([4, 8], dtype=torch.int32)), 0,
+    ),
+    "vmap": (lambda: torch.vmap(torch.matmul)(r(3, 2, 8), r(3, 8, 4)), 0),
     "integers": (lambda: (torch.ones(2, 2).long() @ torch.ones(2, 2).long()).float(), 0),
 }  # fmt: skip
 

@@ -104,9 +104,19 @@ def stacked_einsum(mixture: Any, x: Tensor, weights: Tensor, chosen: Tensor) -> 
     return torch.einsum("nec,ecd->nd", combine, made).view_as(x)
 
 
+def grouped_mm(mixture: Any, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+    order = chosen.flatten().argsort(stable=True)
+    ends = chosen.flatten().bincount(minlength=mixture.count).cumsum(0).to(torch.int32)
+    hidden = F.grouped_mm(x.flatten(1)[order // chosen.shape[1]], mixture.up, offs=ends).relu()
+    made = F.grouped_mm(hidden, mixture.down, offs=ends)
+    y = torch.empty_like(made)
+    y[order] = made
+    return (along(weights.flatten(), y) * y).unflatten(0, chosen.shape).sum(1).view_as(x)
+
+
 WAYS: dict[str, Route] = {
     "gather": gather, "mask": mask, "select": select, "mixtral": mixtral, "ordered": ordered, "switch": switch,
-    "bmm": stacked_bmm, "einsum": stacked_einsum,
+    "bmm": stacked_bmm, "einsum": stacked_einsum, "grouped_mm": grouped_mm,
 }  # fmt: skip
 
 
@@ -135,7 +145,7 @@ class Mixture(nn.Module):
         super().__init__()
         self.route, self.count = route, len(experts)
         self.router = nn.Linear(width, len(experts))
-        if route in (stacked_bmm, stacked_einsum, in_a_loop):
+        if route in (stacked_bmm, stacked_einsum, grouped_mm, in_a_loop):
             self.up = nn.Parameter(torch.randn(len(experts), numbers, 8) * numbers**-0.5)
             self.down = nn.Parameter(torch.randn(len(experts), 8, numbers) * 0.4)
         else:
@@ -215,7 +225,7 @@ def test_a_sample_answers_alone_as_in_a_batch(way: Route, kind: str) -> None:
     model, x, report = experts(way, kind)
     is_lost = way is switch and kind == "images"  # buffers of images: nothing tells that a row is an image
     assert any(layer.by_row for layer in macro_layers(model).values()) != is_lost
-    names = {row.name for row in report.on_macro if ".experts." in row.name or ".matmul" in row.name}
+    names = {row.name for row in report.on_macro if any(x in row.name for x in (".experts.", ".matmul", "_product."))}
     assert len(names) == (0 if is_lost else {"tokens": 8, "patches": 32, "images": 6}[kind])
     for fidelity in ("simulated", "estimated"):
         set_fidelity_(model, fidelity)
@@ -248,6 +258,23 @@ def test_slices_of_a_parameter_in_a_loop_stay_float(kind: str) -> None:
     assert whys == {"patch embedding", "the inputs decide how many products its module makes: computed in float"}
     together = answers(model, x, [0, 1, 2, 3, 4, 5])
     assert float((answers(model, x, [0], [4, 1, 3], [2, 5]) - together).abs().max()) < 1e-6
+
+
+def test_rows_of_groups_have_the_macs_of_their_matrices_on_macro_and_in_float() -> None:
+    macs = 2 * 2 * 5 * 2 * 12 * 8  # up and down, two mixtures of 5 tokens, two experts each
+    for keep in ([], ["*_product*"]):
+        torch.manual_seed(0)
+        x = torch.randn(2, 5, 8)
+        model = OfTokens(grouped_mm, 4, 2, nn.Linear(8, 12)).eval()
+        wanted = model(x)
+        report = convert_(model, Plan(MacroConfig(weight_bits=16, input_bits=16, adc_bits=None), keep=keep), x)
+        rows = [row for row in report if "_product" in row.name]
+        assert len(rows) == (4 if keep else 16)
+        assert sum(row.macs or 0 for row in rows) == macs
+        assert {row.macro is None for row in rows} == {bool(keep)}
+        calibrate_(model, [x])
+        torch.testing.assert_close(model(x), wanted, atol=1e-3, rtol=1e-3)
+        assert sum(layer.done.macs for layer in cost(model).layers) == sum(row.macs or 0 for row in report)
 
 
 def collapsed() -> tuple[nn.Module, Tensor]:
