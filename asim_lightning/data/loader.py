@@ -1,12 +1,15 @@
-"""The loader of training images; it can resume in the middle of an epoch."""
+"""Loaders of training samples that resume in the middle of an epoch: the package's, and a user's."""
 
 from collections.abc import Iterator, Mapping, Sized
+from itertools import count
 from typing import Any, cast
 
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from asim_lightning.data.datasets import Sample
+from asim_lightning.data.draws import sample_keys
 
 
 class TrainingLoader(DataLoader[Sample]):
@@ -64,6 +67,54 @@ class TrainingLoader(DataLoader[Sample]):
         for batch in super().__iter__():
             self._taken += 1
             yield batch
+
+
+class RepeatableLoader(DataLoader[Any]):
+    """A user's training loader whose batches come out the same in a fit that is resumed.
+
+    torch is seeded by seed, epoch and number of each batch before the batch is read, and the loader's own generator by
+    its seed and the epoch. So the order of a shuffled sampler,
+    and transforms that draw from torch, do not depend on what ran before. A resumed epoch is read from its start, and
+    the batches that were taken before are left out. Lightning stores ``state_dict`` in a checkpoint.
+    """
+
+    _seed: int | None = None
+    _epoch = -1
+    _taken = 0
+    _skipped = 0
+
+    def state_dict(self) -> dict[str, int | None]:
+        """Seed, and epoch and number of the next batch."""
+        is_over = self._taken >= len(self)
+        return {"seed": self._seed, "epoch": self._epoch + is_over, "batches": 0 if is_over else self._taken}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the batch of a state."""
+        self._seed, self._epoch, self._skipped = state["seed"], state["epoch"] - 1, state["batches"]
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._epoch += 1  # runs at the first next(), like the body of any generator
+        self._taken, self._skipped = self._skipped, 0
+        if self._seed is None:
+            self._seed = (self.generator or torch.default_generator).initial_seed() & 0xFFFFFFFF
+        before, key = self._taken, self._draw_for(0)
+        if self.generator is not None:
+            self.generator.manual_seed(key)
+        batches = super().__iter__()
+        for number in count():
+            self._draw_for(number)
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            if number >= before:
+                self._taken += 1
+                yield batch
+
+    def _draw_for(self, batch: int) -> int:
+        key = int(sample_keys(self._seed or 0, torch.tensor([self._epoch]), torch.tensor([batch])))
+        torch.manual_seed(key)
+        return key
 
 
 def _differences(kept: Mapping[str, int], given: Mapping[str, int]) -> str:

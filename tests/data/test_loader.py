@@ -1,11 +1,16 @@
 """A checkpoint says in which order an epoch is read; another order is refused within it, and said after it."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from asim_lightning.data import CIFAR10
+from asim_lightning.data.loader import RepeatableLoader
 
 
 def data(root: Path, **changes: int) -> CIFAR10:
@@ -78,3 +83,47 @@ def test_a_checkpoint_that_says_nothing_of_its_order_is_taken(noisy_cifar10: Pat
     module = data(noisy_cifar10)
     module.load_state_dict({"batches": 2})
     assert len(list(module.train_dataloader())) == 2
+
+
+class Noisy(Dataset[Any]):
+    """Numbers with noise that torch draws when a sample is read."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, place: int) -> float:
+        return place + 0.5 * float(torch.rand(()))
+
+
+def repeatable(workers: int, own: bool) -> RepeatableLoader:
+    generator = torch.Generator().manual_seed(3) if own else None
+    return RepeatableLoader(Noisy(), 3, shuffle=True, num_workers=workers, generator=generator)
+
+
+def epochs(loader: RepeatableLoader, count: int) -> list[Tensor]:
+    """Batches of some epochs, with other draws from torch between them, as dropout makes."""
+    found = []
+    for batch in itertools.chain(*(loader for _ in range(count))):
+        found.append(batch)
+        torch.rand(5)
+    return found
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
+@pytest.mark.parametrize("taken", [4, 6, 7])
+def test_a_users_loader_gives_the_same_batches_after_a_resume(taken: int, workers: int, own: bool) -> None:
+    torch.manual_seed(1)
+    whole = epochs(repeatable(workers, own), 3)
+    assert len({tuple(sorted(batch.long().tolist())) for batch in whole}) > 4  # each epoch has an order of its own
+    torch.manual_seed(1)
+    first = repeatable(workers, own)
+    batches = itertools.chain(first, first)
+    for number in range(taken):
+        assert torch.equal(next(batches), whole[number])
+    torch.manual_seed(2)
+    later = repeatable(workers, own)
+    later.load_state_dict(first.state_dict())
+    rest = epochs(later, 3 - taken // 4)
+    assert len(rest) == len(whole) - taken
+    assert all(map(torch.equal, rest, whole[taken:]))
