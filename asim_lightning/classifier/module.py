@@ -227,7 +227,7 @@ class CimClassifier(CimModule):
             raise ValueError(f"`model.num_classes` must be {data_classes}, as in the data, got {self.num_classes}")
         self.check_image_size(image_size_of(data))
         channels = getattr(data, "in_channels", self.in_channels)
-        if channels != self.in_channels:
+        if self.in_channels is not None and channels != self.in_channels:  # None: the first layer is no convolution
             kind = f"{type(data).__module__.rpartition('.')[0]}.{type(data).__name__}"
             raise ValueError(
                 f"`data` must have images of {self.in_channels} channels, as {self.hparams['backbone']['name']} takes "

@@ -73,8 +73,8 @@ class GivenData(LightningDataModule):
 def give_indices_(data: LightningDataModule) -> None:
     """Make the loaders of a user's data module give ``(inputs, targets, indices)``, in place.
 
-    A training loader is a `RepeatableLoader`, whose place is in the checkpoints of a fit. A loader stays as it is if its
-    samples are not pairs or cannot be indexed.
+    A training loader is a `RepeatableLoader`, whose place is in the checkpoints of a fit. A loader stays as it is if
+    its samples are not pairs or cannot be indexed.
     """
     place = _KeptPlace(data)
     for stage in ("train", "val", "test", "predict"):
@@ -103,10 +103,10 @@ class _KeptPlace:
         loaders = None if self._data.trainer is None else self._data.trainer.train_dataloader
         return {**own, _PLACES: [each.state_dict() for each in _repeatable(loaders)]}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of the module, and the places of the loaders that the trainer asks for next."""
-        type(self._data).load_state_dict(self._data, {name: x for name, x in state.items() if name != _PLACES})
-        self._places = state.get(_PLACES, [])
+        type(self._data).load_state_dict(self._data, {name: x for name, x in state_dict.items() if name != _PLACES})
+        self._places = state_dict.get(_PLACES, [])
 
     def restored(self, loaders: Callable[[], Any]) -> Any:
         """New loaders, the first ones at the restored places."""

@@ -106,6 +106,7 @@ def described(found: LayerVectors, form: str) -> dict[str, Any]:
             "step, bias": "one number, or one for each group and output, outputs fastest",
         },
         "bits": {"rows": circuit.macro.rows, "digit": widths.digit, "code": widths.code, "sum": widths.sum},
+        "digests": dict(found.digests),
         "signed_codes": widths.is_signed, "groups": found.groups, "vote": circuit.macro.vote, "cycles": cycles,
         "arrays": arrays,
         "output": {

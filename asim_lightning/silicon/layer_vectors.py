@@ -1,5 +1,7 @@
 """The conversions of a layer on a macro for some images: bits that go in, codes that come out, and their sums."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +66,7 @@ class LayerVectors:
         bias: Bias of the outputs, float32; None: there is none. # (groups * outputs,)
         factor: Range of the rows behind each output, for input range "token"; None: 1. # (vectors, groups, outputs)
         converters: Offsets, gains and INL of the converters on the chip.
+        digests: Digests of the whole layer's integer weights and inputs, see `digest_of`, by these names.
     """
 
     layer: str
@@ -80,6 +83,7 @@ class LayerVectors:
     bias: Tensor | None
     factor: Tensor | None
     converters: ChipLayer
+    digests: Mapping[str, str]
 
     @property
     def reads(self) -> list[tuple[int, int]]:
@@ -121,6 +125,11 @@ class LayerVectors:
         """Outputs of the macro in counts, float64. # (vectors, groups, outputs)"""
         coded, counted = self.sums()
         return coded * self.transfer.scale / self.transfer.divisor + counted + self.transfer.offset * len(self.tiles)
+
+
+def digest_of(integers: Tensor) -> str:
+    """SHA-256 of integers as little-endian 32-bit words, in the order of the tensor, in hexadecimal."""
+    return hashlib.sha256(integers.detach().cpu().contiguous().numpy().astype("<i4").tobytes()).hexdigest()
 
 
 def reads_of(transfer: Transfer) -> list[tuple[int, int]]:

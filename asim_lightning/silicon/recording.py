@@ -20,7 +20,7 @@ from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.layer_inputs import needed_layers, on_chip
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.inputs import Inputs, batch_size, moved
-from asim_lightning.silicon.layer_vectors import Array, LayerVectors
+from asim_lightning.silicon.layer_vectors import Array, LayerVectors, digest_of
 from asim_lightning.surgery import macro_layers
 
 
@@ -251,6 +251,7 @@ def _assembled(model: CimModule, recorder: Recorder, places: Sequence[int], chos
         chip_name(model), chosen.ideal, tuple(arrays),
         recorder.step, None if bias is None else bias.detach(), factor,
         on_chip(layer, recorder.inputs, model.chip),
+        {"weights": digest_of(recorder.w), "inputs": digest_of(recorder.x)},
     )  # fmt: skip
 
 

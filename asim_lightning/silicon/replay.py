@@ -1,6 +1,7 @@
 """Codes from a simulator, an RTL bench or a chip in place of a layer's own conversions."""
 
 import csv
+import hashlib
 import json
 import math
 from collections import Counter
@@ -24,7 +25,7 @@ from asim_lightning.evaluation.layer_snr import decibels
 from asim_lightning.nn import OnMacro
 from asim_lightning.nn.inputs import Inputs, moved, tensors_of
 from asim_lightning.silicon.files import CODES, EXPECTED, plain_fields
-from asim_lightning.silicon.layer_vectors import reads_of
+from asim_lightning.silicon.layer_vectors import digest_of, reads_of
 from asim_lightning.silicon.recording import Axes, Chosen, check_called, chip_name, conditions, layer_of, tapped
 from asim_lightning.silicon.words import fields_of, words_of
 
@@ -42,6 +43,7 @@ class GivenCodes:
         codes: # (codes,)
         settings: Layer, read, chip and ideal of the vectors, if a folder says them.
         macro: Fields of the macro of the vectors, if a folder says them.
+        digests: Digests of the layer's weights and inputs, if a folder says them.
     """
 
     source: str
@@ -49,6 +51,7 @@ class GivenCodes:
     codes: NDArray[np.float64]
     settings: Mapping[str, Any] = field(default_factory=dict)
     macro: Mapping[str, Any] | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> list[int]:
@@ -61,16 +64,22 @@ def read_codes(path: Path) -> GivenCodes:
 
     Raises:
         FileNotFoundError: There is no such file, and no folder with expected.json.
-        ValueError: A column is missing, a value is no number or a place no whole one, or the folder has neither CSV nor
-            hex files.
+        ValueError: A column is missing, a value is no number or a place no whole one, the folder has neither CSV nor
+            hex files, or its weights or inputs are not as they were written.
     """
     if path.is_dir():
         expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
+        for name, digest in expected["files"].items():
+            is_operand = "_weights." in name or "_inputs." in name
+            if is_operand and hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+                raise ValueError(
+                    f"{path / name} must be as `asim vectors` wrote it, and was edited; replay takes other codes, not "
+                    "other weights or inputs"
+                )
         settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
-        if expected["format"] == "csv":
-            found = read_codes(path / CODES)
-            return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"])
-        return _of_hex(path, expected, settings)
+        found = read_codes(path / CODES) if expected["format"] == "csv" else _of_hex(path, expected)
+        digests = expected.get("digests", {})
+        return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"], digests)
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         head = next(lines, [])
@@ -93,7 +102,7 @@ def read_codes(path: Path) -> GivenCodes:
     return GivenCodes(str(path), at, values[:, -1])
 
 
-def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) -> GivenCodes:
+def _of_hex(folder: Path, expected: dict[str, Any]) -> GivenCodes:
     reads = [(n, vote) for n, cycle in enumerate(expected["cycles"]) for vote in range(cycle["votes"])]
     parts, codes = [], []
     for array in expected["arrays"]:
@@ -115,7 +124,7 @@ def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) ->
         parts.append(np.stack(place, 1))
         codes.append(found.astype(np.float64))
     at = np.concatenate(parts).astype(np.int64)
-    return GivenCodes(str(folder), at, np.concatenate(codes), settings, expected["macro"])
+    return GivenCodes(str(folder), at, np.concatenate(codes))
 
 
 def check_macro(given: GivenCodes, layer: OnMacro) -> None:
@@ -150,6 +159,12 @@ class Replayer:
         if self.calls > 1:
             return
         product, x, w = layer.quantized_operands(*inputs)
+        for name, own in (("weights", w), ("inputs", x)):
+            if self.given.digests.get(name, digest := digest_of(own)) != digest:
+                raise ValueError(
+                    f"{self.given.source} was written for other {name} of layer `{layer.name}`; give the same "
+                    "checkpoint, images, read and chip"
+                )
         self.axes, at, reads = Axes(product, x, w), self.given.at, reads_of(layer.transfer)
         g = self.axes.geometry
         votes = max(vote for _, vote in reads) + 1

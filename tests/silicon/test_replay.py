@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from asim_lightning.classifier.network import GivenNetwork
 from asim_lightning.silicon.folder import write_folder
 from asim_lightning.silicon.recording import Chosen, layer_vectors
 from asim_lightning.silicon.replay import GivenCodes, read_codes, replay
+from asim_lightning.surgery import macro_layers
 from tests.silicon.conftest import PLACES, with_macro
 from tests.silicon.test_recording import NOISY
 
@@ -84,3 +86,27 @@ def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tenso
     (tmp_path / "bad.csv").write_text("image,position,code\n1,2,3\n")
     with pytest.raises(ValueError, match="must have the columns image, position, tile, group, output"):
         read_codes(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize("form", ["hex", "csv"])
+def test_vectors_of_other_weights_or_inputs_are_refused(
+    network: GivenNetwork, images: Tensor, tmp_path: Path, form: str
+) -> None:
+    with_macro(network, NOISY)
+    chosen = Chosen("head")
+    write_folder(tmp_path, layer_vectors(network, images, PLACES, chosen), form)
+    given = read_codes(tmp_path)
+    with pytest.raises(ValueError, match="was written for other inputs of layer `head`"):
+        replay(network, images.flip(0), PLACES, given, chosen)
+    with torch.no_grad():
+        macro_layers(network.backbone)["head"].weight.mul_(torch.tensor([[1.0], [-1.0], [1.0], [1.0]]))
+    with pytest.raises(ValueError, match="was written for other weights of layer `head`"):
+        replay(network, images, PLACES, given, chosen)
+    for operand in ("weights", "inputs"):
+        file = next(tmp_path.glob(f"*_{operand}.*"))
+        content = file.read_bytes()
+        file.write_bytes(content.replace(b"1", b"0"))
+        with pytest.raises(ValueError, match=f"{file.name} must be as `asim vectors` wrote it"):
+            read_codes(tmp_path)
+        file.write_bytes(content)
+    read_codes(tmp_path)
