@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_settings, check_text, check_tokens, chip_of, image_size_of
-from asim_lightning.classifier.batches import Batch, calibration_images_of, step_seed, unpack
+from asim_lightning.classifier.batches import Batch, calibration_images_of, check_finite, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_, fitted_starts, learnt_values, store_rules_
 from asim_lightning.classifier.network import CimModule, ExponentialOfMean
@@ -319,6 +319,7 @@ class CimClassifier(CimModule):
             loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         else:
             loss = self.outcome.mean_loss(logits, targets)
+        check_finite(loss, self.global_step, self.optimizer_config.lr)
         self.log(TRAINING_LOSS, loss, prog_bar=True)
         return loss
 

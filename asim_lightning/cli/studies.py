@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from lightning.pytorch import LightningDataModule
 from matplotlib.axes import Axes
 
 from asim_lightning.bench.machine import this_machine, versions
@@ -43,8 +42,6 @@ from asim_lightning.report.results_table import published_text
 from asim_lightning.resources import shipped_file
 
 Answer = TypeVar("Answer", covariant=True)
-_TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
-"""Hooks of a data module that may change batches."""
 
 
 @dataclass(frozen=True)
@@ -299,12 +296,6 @@ def doctor(cli: AsimCLI, options: DoctorOptions) -> None:
         data = copy(data)
         data.test_images = None
     else:
-        changing = [name for name in _TRANSFERS if getattr(type(data), name) is not getattr(LightningDataModule, name)]
-        if changing:
-            raise ValueError(
-                "asim doctor takes test samples apart, so `data` must change batches in its data set or collation, got "
-                f"a {type(data).__name__} with {', '.join(changing)}"
-            )
         prepare(cli.trainer, cli.model, data)
         data = GivenData(data)  # whose test samples can be taken in parts
     for each in options.checkpoints:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
@@ -21,6 +22,7 @@ from asim_lightning.nn.inputs import tensors_of
 _BATCH = 64
 _PLACES = "asim_places"
 """Key of the state of training loaders in the state of a user's data module."""
+_TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _ORDER = 0
 """Seed of the choice of samples if not all are used."""
 _FORMS = "(inputs, targets), a Dataset, a DataLoader or a LightningDataModule"
@@ -35,7 +37,8 @@ class GivenData(LightningDataModule):
         images: Number of samples, drawn at random, the same in every call; None: all.
 
     Raises:
-        ValueError: A loader is shuffled, samples cannot be indexed or lack targets, or there are too few.
+        ValueError: A loader is shuffled, samples cannot be indexed or lack targets, there are too few, or a data module
+            has hooks that change batches.
     """
 
     def __init__(self, given: Any, images: int | None = None) -> None:
@@ -244,6 +247,11 @@ class _Collate:
 
 def _loader_of(given: Any) -> DataLoader[Any]:
     if isinstance(given, LightningDataModule):
+        if changing := [name for name in _TRANSFERS if is_overridden(name, given)]:
+            raise ValueError(
+                "`data` must change batches in its data set or collation, because its samples are taken apart, got a "
+                f"{type(given).__name__} with {', '.join(changing)}"
+            )
         given.prepare_data()
         given.setup("test")
         given = given.test_dataloader()

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
-from asim_lightning.data.given import give_indices_, input_of
+from asim_lightning.data.given import GivenData, give_indices_, input_of
 
 INPUTS, TARGETS = torch.arange(6.0).view(6, 1), torch.arange(6) % 2
 PAIRS = TensorDataset(INPUTS, TARGETS)
@@ -78,3 +78,11 @@ def test_inputs_are_told_by_the_data() -> None:
     assert input_of(images) == ([3, 28, 28], None)
     with pytest.raises(ValueError, match=r"must be \(inputs, targets\), got a dict"):
         input_of(Own([{"input": 1}]))
+
+
+@pytest.mark.parametrize("hook", ["on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"])
+def test_samples_of_a_module_that_changes_batches_are_refused(hook: str) -> None:
+    changing = type("Changing", (Own,), {hook: lambda self, batch, *_: batch})
+    with pytest.raises(ValueError, match=f"got a Changing with {hook}$"):
+        GivenData(changing(DataLoader(PAIRS)))
+    GivenData(Own(DataLoader(PAIRS)))
