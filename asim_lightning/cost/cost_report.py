@@ -50,10 +50,19 @@ class CostReport:
 
     @property
     def energy_range(self) -> tuple[float, float]:
-        """The energy with low and high by the analog and digital factors, fJ."""
-        digital, analog = self.energy.digital, self.energy.total - self.energy.digital
-        factor, of_digital = self.technology.factor, self.technology.digital_factor
-        return analog / factor + digital / of_digital, analog * factor + digital * of_digital
+        """The energy with the typical errors of analog and digital parts, low and high, fJ; no bounds."""
+        return self.energy_within(self.technology.factor)
+
+    def energy_within(self, factor: float) -> tuple[float, float]:
+        """The energy if its modelled analog parts are off by a factor, low and high, fJ.
+
+        Digital parts are off by `Technology.digital_factor`. An ADC's energy given by `Technology.adc_pj` is exact.
+        """
+        given = 0.0 if self.technology.adc_pj is None else self.energy.adc
+        digital, of_digital = self.energy.digital, self.technology.digital_factor
+        analog = self.energy.total - digital - given
+        low, high = (given + analog * f + digital * d for f, d in ((1 / factor, 1 / of_digital), (factor, of_digital)))
+        return low, high
 
     @property
     def all_digital(self) -> float:

@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asim_lightning.cost.layer_cost import PARTS, tops_per_watt
+from asim_lightning.cost.technology import WIDE_FACTOR, Technology
 from asim_lightning.cost.validation import Comparison, Validation
 from asim_lightning.surgery.plan import are_many, kinds_of
 from asim_lightning.table import Table, TableColumn, plain, short
@@ -143,13 +144,18 @@ def totals_text(report: "CostReport") -> str:
     """Totals in lines: energy with its range, the all-digital point, time, efficiency, area."""
     t, done, bits = report.technology, report.done, report.bit_mac_energy
     published, takes_time = report.published_bit_tops_per_watt, report.tops is not None
+    wide = own = ""
+    if t.factor == Technology.factor:
+        wide = f", and {_range(report.energy_within(WIDE_FACTOR))} by the factor of 14 of 15 results ({WIDE_FACTOR:g})"
+    if t.adc_pj is not None:
+        own = "; your `adc_pj` is taken as exact"
     area = "area not known (`technology.cell_area` and `adc_area`)"
     if report.area is not None:
         area = f"{short(report.area)} mm^2 with all cells ({t.source('cell_area')}; {t.source('adc_area')})"
     lines: list[tuple[str, object]] = [
-        ("energy", f"{energy(report.energy.total)} an image, {_range(report.energy_range)} by the model's factor "
-         f"({t.factor:g} of analog parts: {t.source('factor')}; {t.digital_factor:g} of digital ones: "
-         f"{t.source('digital_factor')})"),
+        ("energy", f"{energy(report.energy.total)} an image, typically {_range(report.energy_range)}{wide}: "
+         f"{t.factor:g} of analog parts ({t.source('factor')}){own}; {t.digital_factor:g} of digital ones "
+         f"({t.source('digital_factor')})"),
         ("ADCs", report.converters and f"{count(report.converters)}, {area}"),
         ("digital", f"{energy(report.all_digital)} if all products were computed in a digital macro "
          f"({_range(report.all_digital_range)}), {t.digital_mac:g} fJ a product of bits at 28 nm and 0.9 V: "

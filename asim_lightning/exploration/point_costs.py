@@ -86,12 +86,13 @@ class CostFigures:
     def __str__(self) -> str:
         """The assumptions of the costs, in a line."""
         t = self.technology
-        analog = f"a factor of {t.factor:g} for analog parts ({t.source('factor')})"
+        analog = f"{t.factor:g} for analog parts ({t.source('factor')})"
+        analog += "; your `adc_pj` is exact" if t.adc_pj is not None else ""
         is_changed = any(name.startswith(TECHNOLOGY) for each in self.corners.fields.values() for name in each)
         changed = ", which corners change" if is_changed else ""
         return (
-            f"cost     of an image at {t} (technology {t.preset}{changed}). Ranges of energy take {analog}, and "
-            f"of {t.digital_factor:g} for digital parts. The quantized network is priced on a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}{changed}). Ranges of energy are typical errors and no bounds: factors "
+            f"of {analog}, and of {t.digital_factor:g} for digital parts. The quantized network is priced on a digital macro"
         )
 
 

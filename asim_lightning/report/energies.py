@@ -75,13 +75,17 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
                 for layer, value, whole in zip(layers, x, total, strict=True)
             ]
             series.append(Series(known.label, x, places, form="bar", style=style, texts=texts))
-    factor, of_digital = (technology.get(name, {}).get("value") for name in ("factor", "digital_factor"))
+    factor, of_digital, own = (
+        technology.get(name, {}).get("value") for name in ("factor", "digital_factor", "adc_pj")
+    )
     if factor and of_digital:
+        exact = [0.0] * len(total) if own is None else energies("adc")  # an energy of the user's has no factor
         low, high = (
-            [(whole - part) * analog + part * others for whole, part in zip(total, digital, strict=True)]
+            [each + (whole - part - each) * analog + part * others
+             for whole, part, each in zip(total, digital, exact, strict=True)]
             for analog, others in ((1 / factor, 1 / of_digital), (factor, of_digital))
-        )
-        name = f"factor of the model: {factor:g} of analog, {of_digital:g} of digital parts"
+        )  # fmt: skip
+        name = f"typical error of the model: a factor of {factor:g} of analog, {of_digital:g} of digital parts"
         series.append(Series(name, total, places, left=low, right=high, colour=GREY, marker="none"))
     names = [str(layer["layer"]) for layer in layers]
     if all("all_digital_pj" in layer for layer in layers):

@@ -137,7 +137,7 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
 
 
 def _digital(run: Run, numbers: Rows) -> list[Series]:
-    """The quantised network with all products in a digital macro, and the factor of the energy model at one point."""
+    """The quantised network with all products in a digital macro, and the typical error of the energy model at one point."""
     found, quantized = [], run.of_kind("quantized")
     if quantized and run.all_digital is not None:
         row, (digital, low, high) = quantized[0], run.all_digital
@@ -149,7 +149,7 @@ def _digital(run: Run, numbers: Rows) -> list[Series]:
     if shown is not None and {"energy_uj_low", "energy_uj_high"} <= shown.figures.keys():
         low, high = (shown.figures[f"energy_uj_{end}"] for end in ("low", "high"))
         look = {"colour": "#8c8c8c", "marker": "tick", "left": [low], "right": [high]}
-        found.append(_at([shown], "energy_uj", "factor of the energy model, at one point", **look))
+        found.append(_at([shown], "energy_uj", "typical error of the energy model, at one point", **look))
     return found
 
 

@@ -173,6 +173,12 @@ def test_ranges_hold_the_factors_and_a_technology_with_areas_gives_one() -> None
     found = costs(Technology(preset="65nm"), digital_levels=2)
     digital, analog = found.energy.digital, found.energy.total - found.energy.digital
     assert found.energy_range == pytest.approx((analog / 1.5 + digital / 2, analog * 1.5 + digital * 2))
+    wide = analog / 1.9 + digital / 2, analog * 1.9 + digital * 2
+    assert found.energy_within(1.9) == pytest.approx(wide)
+    own = costs(Technology(preset="65nm", adc_pj=0.6), digital_levels=2)
+    rest = own.energy.total - own.energy.digital - own.energy.adc
+    digital_and_own = own.energy.adc + own.energy.digital * 2
+    assert own.energy_range[1] == pytest.approx(rest * 1.5 + digital_and_own)  # nobody doubts an energy of one's own
     assert found.all_digital_range == pytest.approx((found.all_digital / 2, found.all_digital * 2))
 
     assert costs().area is None

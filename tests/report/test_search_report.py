@@ -83,7 +83,7 @@ def test_the_front_verdicts_and_the_all_digital_point() -> None:
     by_name = {each.name: each for each in picture.series if each.name}
     assert list(by_name) == [
         "front at random noise 0 %", "front at random noise 0.5 %", "kept: accuracy 86 %", "undecided", "missed",
-        "cheapest that is kept", "all-digital", "factor of the energy model, at one point",
+        "cheapest that is kept", "all-digital", "typical error of the energy model, at one point",
     ]  # fmt: skip
     assert by_name["front at random noise 0 %"].form == "line"
     stairs = by_name["front at random noise 0 %"]
