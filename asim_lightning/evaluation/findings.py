@@ -28,6 +28,8 @@ _CLIPPED, _USED, _OUTSIDE = 0.01, 0.25, 0.001
 """Share of clipped counts that is reported; share of the range below which it is unused; counts left out of that."""
 _GAIN = 1.0
 """Least gain of CSNR in decibels for which another range is proposed."""
+_BLURRED = 0.5
+"""Noise in counts above which a macro is coarse."""
 _FILLED = 0.5
 """Share of rows in use below which it is reported."""
 _FAR, _HARMLESS, _UNLIKELY = 3.0, 0.5, 0.025
@@ -43,7 +45,7 @@ class Finding:
     """A problem of a network on its macro that costs accuracy or energy.
 
     Attributes:
-        kind: clipped, unused_range, idle_rows, unused_planes, bad_converters or lost_codes.
+        kind: coarse, clipped, unused_range, idle_rows, unused_planes, bad_converters or lost_codes.
         layers: Full names of the layers with the problem; empty: the macro as a whole.
         text: The problem with numbers, and a change that mends it, if there is one.
         numbers: The numbers behind the text; shares are 0..1.
@@ -76,6 +78,7 @@ def findings(model: CimModule, batches: Iterable[Inputs], images: int) -> list[F
     counts, _ = layer_counts(model, layers, chain([first], rest), few, "test")
     chip = dict(zip(geometries, chip_layers(model, some_of(first, slice(1)), model.chip), strict=True))
     return [
+        *_coarse(layers, geometries),
         *_ranges(layers, counts),
         *_idle_rows(layers, geometries),
         *_unused_planes(counts),
@@ -130,13 +133,41 @@ def _used_range(seen: LayerCounts) -> float:
     return max(shares)
 
 
-def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
-    """Layers that leave most rows of their tiles idle, if the whole network does."""
+def _filled(
+    layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]
+) -> tuple[dict[str, int], dict[str, float], float]:
+    """Tiles of each layer, share of their rows with weights, and this share in the whole network."""
     rows = {name: layers[name].macro.rows for name in geometries}
     tiles = {name: len(each.tiles(rows[name])) for name, each in geometries.items()}
     used = {name: each.channels * each.elements / (tiles[name] * rows[name]) for name, each in geometries.items()}
     arrays = {name: each.groups * tiles[name] * rows[name] for name, each in geometries.items()}
-    share = sum(used[name] * arrays[name] for name in arrays) / max(1, sum(arrays.values()))
+    return tiles, used, sum(used[name] * arrays[name] for name in arrays) / max(1, sum(arrays.values()))
+
+
+def _coarse(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
+    """A macro whose LSB is more than a count, or whose noise is more than half a count, in its largest cycle."""
+    steps, noises = list[float](), list[float]()
+    for name in geometries:
+        circuit = layers[name].transfer
+        cycle = max((c for c in circuit.cycles if c.converted), key=lambda c: c.full_scale, default=None)
+        if cycle is not None:
+            steps.append(cycle.counts_a_code)
+            middle = torch.tensor(cycle.full_scale / 2)
+            noises.append(float(circuit.column.sigma(middle, cycle)) * cycle.counts_a_code)
+    if not steps or (max(steps) <= 1 and max(noises) <= _BLURRED):
+        return
+    share, rows = _filled(layers, geometries)[2], [layers[name].macro.rows for name in geometries]
+    text = f"Weights fill {_percents([share])} of {_span(rows, 'rows', ',.0f')}; an LSB is {_span(steps, 'counts')}, "
+    text += f"and noise is {_span(noises, 'counts')}"
+    largest = max(each.channels * each.elements for each in geometries.values())
+    numbers = {"filled": share, "lsb": max(steps), "noise": max(noises), "rows": max(rows), "largest_kernel": largest}
+    yield Finding("coarse", (), text, numbers)
+
+
+def _idle_rows(layers: Mapping[str, OnMacro], geometries: Mapping[str, Geometry]) -> Iterator[Finding]:
+    """Layers that leave most rows of their tiles idle, if the whole network does."""
+    rows = {name: layers[name].macro.rows for name in geometries}
+    tiles, used, share = _filled(layers, geometries)
     idle = [name for name in geometries if used[name] < _FILLED and share < _FILLED]
     for of_macro in sorted({rows[name] for name in idle}):
         names = [name for name in idle if rows[name] == of_macro]

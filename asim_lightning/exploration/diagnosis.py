@@ -104,9 +104,10 @@ class Diagnosis:
 
     def __str__(self) -> str:
         found, words = self.to_json(), self.measure.words
-        tables = (str(each.in_words(words)) for each in (loss_map_table(self.map), plans_table(found)))
-        said = [*(each.text for each in self.findings), *self.notes, plans_verdict(found)]
-        return "\n\n".join([*tables, *map(words, said)])
+        tables = [str(each.in_words(words)) for each in (loss_map_table(self.map), plans_table(found))]
+        first = [words(each.text) for each in self.findings if each.kind == "coarse"]
+        said = [*(each.text for each in self.findings if each.kind != "coarse"), *self.notes, plans_verdict(found)]
+        return "\n\n".join([*first, *tables, *map(words, said)])
 
     __repr__ = __str__
 

@@ -13,7 +13,7 @@ from asim_lightning.cost import Technology
 from asim_lightning.engine import SavedChip
 from asim_lightning.evaluation.axis_settings import CHECKPOINT
 from asim_lightning.evaluation.binomial import sequence_decides
-from asim_lightning.evaluation.findings import findings
+from asim_lightning.evaluation.findings import Finding, findings
 from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.loss_map import LossMap
 from asim_lightning.evaluation.measure import Measure
@@ -45,6 +45,10 @@ _SCREENED_CHIPS, _FIRST_PROVED = 12, 1000
 """Chips that screen a plan, and the number of the first chip that proves a plan."""
 _FEW_PROVE = 100
 """Number of images below which a line says that they prove little."""
+_COLLAPSED = 0.5
+"""Share of the quantised network's accuracy below which a macro is coarse as a whole."""
+_FEWEST_ROWS, _FINE_LSB = 16, 1.25
+"""Rows that are proposed at least, and counts of an LSB at most."""
 _MEAN_CHIPS = 10
 """Most chips of a mean accuracy; a yield takes more."""
 _OF_LAYERS: Mapping[str, Digital] = {
@@ -123,6 +127,7 @@ class Doctor:
             what = "energy" if least == "energy" else "digital products"
             notes.append(f"{what} above the cheapest combination of digital positions{others}, at most: {most}")
         digital, gap = plan_of_digital(self.proof.model, study, tried.others), [None, *gaps.values()][-1]
+        said = _collapse_first(said, as_is_result=tried.answer[0][2], quantized=tried.others["quantized"][0])
         diagnosis = Diagnosis(
             target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured, least
         )
@@ -241,6 +246,28 @@ def open_doctor(
         *of_lsb,
     ]
     return Doctor(work, proof or work, settings, costs, mapped, maker, families, screens, proof_places, tuple(notes))
+
+
+def _collapse_first(said: Sequence[Finding], as_is_result: Result, quantized: Result) -> list[Finding]:
+    """The findings, of which the one about a coarse macro comes first if the macro loses most of the accuracy.
+
+    Plans change layers of the macro; no cheap one mends a macro that is coarse as a whole, so the text says what does.
+    """
+    others = [each for each in said if each.kind != "coarse"]
+    is_kept = not quantized.measure.more_is_better or as_is_result.accuracy > _COLLAPSED * quantized.accuracy
+    if is_kept or len(others) == len(said):
+        return others
+    found = next(each for each in said if each.kind == "coarse")
+    rows = least = int(found.numbers["largest_kernel"])
+    while rows > _FEWEST_ROWS and found.numbers["lsb"] * rows / found.numbers["rows"] > _FINE_LSB:
+        rows = -(-rows // 2)
+    fewer = f"fewer `rows`, such as {rows}" if min(rows, least) < found.numbers["rows"] else "a finer `adc_step`"
+    text = (
+        f"The macro keeps {100 * as_is_result.accuracy:.1f} of {100 * quantized.accuracy:.1f} %, and no plan mends that "
+        f"cheaply. {found.text}. Change the macro by hand: {fewer}, 4 `weight_bits` and `input_bits`, then train with "
+        "`model.train_noise_model macro`"
+    )
+    return [replace(found, text=text), *others]
 
 
 def _chips_of(settings: DoctorSettings) -> int:
