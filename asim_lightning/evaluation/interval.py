@@ -74,6 +74,11 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
     Wilson's, for other numbers to include Student's interval of the samples and two more, the median plus and minus the
     largest distance from it. If all numbers are equal, other numbers have no bounds.
 
+    Samples must be independent. Windows of a text that are neighbours, frames of a film, and patches or crops of a
+    picture are not: `of_units` makes one number of those that belong together.
+
+    No interval knows of samples that are bad and so rare that it has none of them. COVERAGE_OF_RARE
+
     Effects that all samples share, such as the mismatch of one simulated chip, are not part of the interval.
 
     Args:
@@ -134,6 +139,37 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     return _within(found, -1.0, 1.0)
 
 
+def of_units(
+    values: NDArray[Any], weights: NDArray[Any] | None = None, groups: NDArray[np.int64] | None = None
+) -> NDArray[Any]:
+    """One number for each group of samples that belong together. Their plain mean is the weighted mean of all samples.
+
+    The weighted mean is a ratio of two sums over groups, ``m = sum_g W_g m_g / sum_g W_g``, with W_g the weight of a
+    group's samples and m_g their mean. The number of a group is the linear part of its effect on the ratio,
+    ``m + (m_g - m) W_g / mean(W)``. So an interval by these numbers resamples whole groups, with their weights. The
+    differences of two outcomes of the same samples have the same groups and weights, so they may be paired.
+
+    Args:
+        values: The outcome of each sample. # (samples,)
+        weights: How much each sample counts, such as its number of tokens; None: all alike. # (samples,)
+        groups: Number of the group of each sample; None: each sample stands alone. # (samples,)
+
+    Examples:
+        >>> import numpy as np
+        >>> from asim_lightning.evaluation.interval import of_units
+        >>> of_units(np.array([1.0, 3.0, 5.0, 7.0]), groups=np.array([0, 0, 1, 1]))
+        array([2., 6.])
+    """
+    if weights is None and groups is None:
+        return values
+    weights = np.ones(values.size) if weights is None else weights
+    places = np.arange(values.size) if groups is None else np.unique(groups, return_inverse=True)[1]  # (samples,)
+    sums, of_group = np.bincount(places, weights * values), np.bincount(places, weights)  # (groups,) both
+    mean = sums.sum() / of_group.sum()
+    units: NDArray[Any] = mean + (sums - mean * of_group) / of_group.mean()
+    return units
+
+
 def _mean_of_answers(right: NDArray[Any], reads: int) -> Interval:
     """The interval of right or wrong answers, from the number of right reads of each image. # (images,)"""
     images, mean = right.size, float(right.sum()) / (right.size * reads)
@@ -152,11 +188,17 @@ def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_s
     found = Interval(mean, min(low, mean), max(high, mean), differing if differing < _FEW_DIFFER else None)
     if not differing:
         return found if is_share else Interval(mean, -inf, inf, 0)
-    if found.differing is not None and not is_share:
-        far = float(np.abs(values - center).max())
-        values = np.append(values, [center - far, center + far])
-    half = student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
-    return _including(found, float(values.mean()) - half, float(values.mean()) + half)
+    found = _including(found, *_students(values))
+    if found.differing is None or is_share:
+        return found
+    far = float(np.abs(values - center).max())
+    return _including(found, *_students(np.append(values, [center - far, center + far])))
+
+
+def _students(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Student's interval of the mean. # (samples,)"""
+    mean, half = float(values.mean()), student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
+    return mean - half, mean + half
 
 
 def _bootstrap_t(values: NDArray[np.float64]) -> tuple[float, float]:
