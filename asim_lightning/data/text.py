@@ -27,7 +27,7 @@ _NOT_COUNTED = -100
 _OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
 """A text in a Python module."""
 _DIGITS = 12
-_STRETCHES = 6
+_STRETCHES = 8
 """Stretches of neighbouring windows that intervals resample."""
 _GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, modulo 1, are spread evenly at any number of them."""
@@ -46,8 +46,20 @@ class Text(ImageDataModule, TokenWindows):
 
     **Neighbours are alike.** Windows next to each other have the same subject, so they tell less than as many windows
     from all over the text. If evaluated windows are nearer than one window to each other, without `spread` or if they
-    are more than half of the text, six stretches of them belong together (`groups_of`), and intervals resample these.
-    SPREAD_COVERAGE
+    are more than half of the text, the windows of each of eight stretches belong together, and are resampled together.
+    Coverage of 95 % intervals in 40 studies that a long text was cut into:
+
+    =================================  ==============  ===============  ================
+    windows of 128 tokens in a study   single windows  eight stretches  spread (default)
+    =================================  ==============  ===============  ================
+    small GPT, perplexity, 32          45 %            70 %             90 %
+    small GPT, perplexity, 88          35 %            78 %             100 %
+    small GPT, change by 0.1 LSB, 32   92 %            100 %            95 %
+    small GPT, change by 0.15 LSB, 32  82 %            90 %             92 %
+    SmolLM2-135M, perplexity, 32       78 %            92 %             100 %
+    =================================  ==============  ===============  ================
+
+    Neighbours still tell too little: a subject may be longer than a stretch.
 
     Attributes:
         digest: First 12 digits of the SHA-256 of the text, once it is read; perplexities compare only on equal texts.

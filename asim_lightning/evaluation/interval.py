@@ -70,14 +70,18 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
     lognormal, sigma 1.5                    87.5  90.7   92.4   93.8   95.2
     ======================================  ====  =====  =====  =====  ======
 
+    Of normal numbers without bounds, 95.4 % are covered with 2 samples and 95.0 % with 3; of exponential ones 90 %.
+
     If fewer than ten samples differ from the most frequent number, the interval is widened: for shares to include
-    Wilson's, for other numbers to include Student's interval of the samples and two more, the median plus and minus the
-    largest distance from it. If all numbers are equal, other numbers have no bounds.
+    Wilson's, for other numbers, unless all differ, to include Student's interval of the samples and two more, the
+    median plus and minus the largest distance from it. If all numbers are equal, other numbers have no bounds.
 
     Samples must be independent. Windows of a text that are neighbours, frames of a film, and patches or crops of a
     picture are not: `of_units` makes one number of those that belong together.
 
-    No interval knows of samples that are bad and so rare that it has none of them. COVERAGE_OF_RARE
+    **A few very bad samples.** An interval does not know of bad samples that are so rare that it has none. If 2 % of
+    windows lose 1 nat, and the others 0 with a standard deviation of 0.02, intervals of the mean loss cover 32 % with
+    16 windows, 46 % with 32, 71 % with 64, 92 % with 128 and 99 % with 256 (1,000 runs each).
 
     Effects that all samples share, such as the mismatch of one simulated chip, are not part of the interval.
 
@@ -109,10 +113,10 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     ``(c - b) / (n + 2) +- z sqrt(b + c - (c - b)^2 / (n + 2)) / (n + 2)`` for b and c images lost and won.
 
     Differences of other numbers have the bootstrap-t of `mean_interval`. If fewer than ten samples differ from 0, the
-    interval is widened: for shares by Agresti and Min's, for other numbers by Student's interval of the differences and
-    two more, plus and minus the largest. If all differences are equal, other numbers have no bounds. Simulated coverage
-    if 5 % of 300 samples differ: 97.6 % (exponential), 95.5 % (normal), 94.2 % (+1 twice as often as -1); if 5 % of 64
-    differ: 89.4, 100 and 99.5 %.
+    interval is widened: for shares by Agresti and Min's, for other numbers, unless all differ, by Student's interval of
+    the differences and two more, plus and minus the largest. If all differences are equal, other numbers have no
+    bounds. Simulated coverage if 5 % of 300 samples differ: 97.6 % (exponential), 95.5 % (normal), 94.2 % (+1 twice as
+    often as -1); if 5 % of 64 differ: 89.4, 100 and 99.5 %.
 
     Args:
         numbers: The outcome of each read of each sample. # (samples, reads)
@@ -189,7 +193,7 @@ def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_s
     if not differing:
         return found if is_share else Interval(mean, -inf, inf, 0)
     found = _including(found, *_students(values))
-    if found.differing is None or is_share:
+    if is_share or differing >= min(_FEW_DIFFER, values.size - 1):
         return found
     far = float(np.abs(values - center).max())
     return _including(found, *_students(np.append(values, [center - far, center + far])))

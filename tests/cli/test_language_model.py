@@ -131,17 +131,30 @@ def test_a_perplexity_weighs_windows_by_their_counted_tokens(asim: Asim, recipe:
 def test_neighbours_of_a_text_are_resampled_together(asim: Asim, recipe: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    windows = Text("words.txt", "small", window=16, test_windows=12, spread=False).test_split().images
+    windows = Text("words.txt", "small", window=16, test_windows=16, spread=False).test_split().images
     network = AutoModelForCausalLM.from_pretrained("small")
     with torch.no_grad():
         losses = np.array([float(network(window[None], labels=window[None]).loss) for window in windows])
-    found = mean_interval(losses.reshape(6, 2).mean(axis=1, keepdims=True), False)
+    found = mean_interval(losses.reshape(8, 2).mean(axis=1, keepdims=True), False)
     expected = [math.exp(each) for each in (found.mean, found.low, found.high)]
+    options = ["-c", "lm.yaml", "--data.init_args.spread", "false", "--data.init_args.test_windows", "16"]
     for way in ("--model.fidelity", "float"), ("--compare", "[float]"):
-        answer = asim("validate", "-c", "lm.yaml", "--data.init_args.spread", "false", *way)
+        answer = asim(
+            "validate", "-c", "lm.yaml", "--data.init_args.spread", "false", "--data.init_args.test_windows", "16", *way
+        )
         (said,) = re.findall(r"perplexity ([\d.e+]+) \[([\d.e+]+), ([\d.e+]+)\]", answer.out)
         assert list(map(float, said)) == pytest.approx(expected, rel=1e-3)
-    asim("sweep", "-c", "lm.yaml", "--data.init_args.spread", "false", "--axes.random_noise", "[0]")
+    asim(
+        "sweep",
+        "-c",
+        "lm.yaml",
+        "--data.init_args.spread",
+        "false",
+        "--data.init_args.test_windows",
+        "16",
+        "--axes.random_noise",
+        "[0]",
+    )
     (row, *_) = rows_of(next(recipe.glob("runs/lm/sweep-*/results.csv")))
     assert [float(row[name]) for name in ("accuracy", "low", "high")] == pytest.approx(expected, rel=1e-3)
 
