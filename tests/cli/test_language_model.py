@@ -139,22 +139,10 @@ def test_neighbours_of_a_text_are_resampled_together(asim: Asim, recipe: Path) -
     expected = [math.exp(each) for each in (found.mean, found.low, found.high)]
     options = ["-c", "lm.yaml", "--data.init_args.spread", "false", "--data.init_args.test_windows", "16"]
     for way in ("--model.fidelity", "float"), ("--compare", "[float]"):
-        answer = asim(
-            "validate", "-c", "lm.yaml", "--data.init_args.spread", "false", "--data.init_args.test_windows", "16", *way
-        )
+        answer = asim("validate", *options, *way)
         (said,) = re.findall(r"perplexity ([\d.e+]+) \[([\d.e+]+), ([\d.e+]+)\]", answer.out)
         assert list(map(float, said)) == pytest.approx(expected, rel=1e-3)
-    asim(
-        "sweep",
-        "-c",
-        "lm.yaml",
-        "--data.init_args.spread",
-        "false",
-        "--data.init_args.test_windows",
-        "16",
-        "--axes.random_noise",
-        "[0]",
-    )
+    asim("sweep", *options, "--axes.random_noise", "[0]")
     (row, *_) = rows_of(next(recipe.glob("runs/lm/sweep-*/results.csv")))
     assert [float(row[name]) for name in ("accuracy", "low", "high")] == pytest.approx(expected, rel=1e-3)
 

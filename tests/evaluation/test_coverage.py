@@ -13,6 +13,7 @@ from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate_each, quiet_trainer
 from asim_lightning.evaluation.interval import difference_interval, mean_interval, of_units
 from asim_lightning.evaluation.results import Outcomes
+from asim_lightning.resources import shipped_file
 
 STUDIES = 40
 Losses = NDArray[np.float64]
@@ -71,7 +72,7 @@ def test_the_studies_are_those_of_the_data() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_intervals_of_a_text_hold_its_perplexity_and_its_changes() -> None:
-    model = CimClassifier.load_from_checkpoint("checkpoints/small_gpt_qat.ckpt", map_location="cpu")
+    model = CimClassifier.load_from_checkpoint(shipped_file("checkpoints", "small_gpt_qat"), map_location="cpu")
     data = Text("pydoc_data.topics:topics", "bytes", 128, test_windows=3520, eval_batch_size=32, spread=False)
     noises = {name: Condition("simulated", macro={"random_noise": name}) for name in ("0.1 lsb", "0.15 lsb")}
     losses = dict[str, Losses]()
