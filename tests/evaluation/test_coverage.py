@@ -73,7 +73,7 @@ def test_the_studies_are_those_of_the_data() -> None:
 @pytest.mark.timeout(1800)
 def test_intervals_of_a_text_hold_its_perplexity_and_its_changes() -> None:
     model = CimClassifier.load_from_checkpoint(shipped_file("checkpoints", "small_gpt_qat"), map_location="cpu")
-    data = Text("pydoc_data.topics:topics", "bytes", 128, test_windows=3520, eval_batch_size=32, spread=False)
+    data = Text("pydoc_data.topics:topics", "bytes", window=128, test_windows=3520, eval_batch_size=32, spread=False)
     noises = {name: Condition("simulated", macro={"random_noise": name}) for name in ("0.1 lsb", "0.15 lsb")}
     losses = dict[str, Losses]()
 
