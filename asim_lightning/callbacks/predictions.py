@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from asim_lightning.classifier.processes import gather
+from asim_lightning.data.given import groups_of
+from asim_lightning.evaluation.interval import of_units
 from asim_lightning.whole_file import write_lines
 
 FIELDS = ("index", "label", "prediction", "confidence")
@@ -70,19 +73,30 @@ class ImageValues(AnswersCallback):
 
     METRIC = "image_values"
     """Name of the numbers among the trainer's callback_metrics, in the order of the images. # (images,)"""
+    UNITS = "unit_values"
+    """Name of the numbers whose plain mean is the mean over tokens, one for each group of images that belong together
+    (`groups_of`); they are the images' if there are neither tokens nor groups. # (units,)"""
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
         """Gather the processes' numbers, without images that another process has, too: distributed samplers repeat
         some."""
-        mine, found = dict[int, list[float]](), dict[int, list[float]]()
+        mine, found = dict[int, list[tuple[float, int]]](), dict[int, list[tuple[float, int]]]()
         for batch in self.batches:
             values = batch["value"] if "value" in batch else batch["prediction"] == batch["label"]
-            for index, value in zip(batch["index"].tolist(), values.float().tolist(), strict=True):
-                mine.setdefault(index, []).append(value)
+            columns = [batch["index"], values.float(), batch.get("weight", torch.ones_like(batch["index"]))]
+            for index, *number in zip(*(each.tolist() for each in columns), strict=True):
+                mine.setdefault(index, []).append(tuple(number))
         for part in gather(mine):
             found = {**part, **found}
+        rows = [(index, *each) for index in sorted(found) for each in found[index]]
+        indices, values, weights = np.array(rows).reshape(-1, 3).T
+        loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        groups = groups_of(loader[0] if isinstance(loader, (list, tuple)) else loader)
+        groups = None if groups is None else groups[indices.astype(int)]
+        units = of_units(values, None if (weights == weights[:1]).all() else weights, groups)
         # only metrics come back from forked processes
-        trainer.callback_metrics[self.METRIC] = torch.tensor([each for index in sorted(found) for each in found[index]])
+        trainer.callback_metrics[self.METRIC] = torch.tensor(values).float()
+        trainer.callback_metrics[self.UNITS] = torch.tensor(units)
 
 
 class PredictionWriter(BasePredictionWriter):

@@ -13,11 +13,11 @@ from asim_lightning.callbacks.output import log_equal
 from asim_lightning.checks import check_whole
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.network import CimModule, evaluated
-from asim_lightning.data.given import with_indices
+from asim_lightning.data.given import groups_of, with_indices
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.measure import Measure
-from asim_lightning.evaluation.results import AxisValue, Result
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result
 from asim_lightning.surgery import macro_layers
 
 _OTHER_CHIPS = tuple(2**32 - 1 - number for number in range(8))
@@ -64,10 +64,12 @@ class MacroAccuracy(Callback):
         # the classifier takes one loader, which may be in a list
         loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
         batches, measure = held_out_batches(trainer, loader, self.images), Measure.of_module(model)
-        return [
-            Result.of(axes, "simulated", [evaluate(trainer, model, batches, each) for each in conditions], measure)
-            for axes, conditions in points
-        ]
+        groups = groups_of(with_indices(loader))
+
+        def reads(conditions: Sequence[Condition]) -> list[Outcomes]:
+            return [evaluate(trainer, model, batches, each).grouped(groups) for each in conditions]
+
+        return [Result.of(axes, "simulated", reads(conditions), measure) for axes, conditions in points]
 
 
 class SimulatedAccuracy(MacroAccuracy):

@@ -55,13 +55,18 @@ def first_of(batches: Iterable[Any], count: int) -> Iterator[Inputs]:
             return
 
 
-def check_finite(loss: Tensor, step: int, lr: float) -> None:
-    """Refuse a training loss of NaN or infinity; a GPU is asked only in the first steps, because it would wait."""
+def finite(loss: Tensor, step: int, lr: float) -> Tensor:
+    """The training loss, unless it is NaN or infinite; a GPU is asked only in the first steps, because it would wait.
+
+    Raises:
+        ValueError: It is not finite.
+    """
     if (loss.device.type == "cpu" or step < 8) and not bool(loss.detach().isfinite()):
         raise ValueError(
             f"the training loss must stay finite, got {float(loss):g} at step {step}; lower `model.optimizer.lr` (now "
             f"{lr:g}), clip gradients by --trainer.gradient_clip_val 1, or look for NaN in the inputs"
         )
+    return loss
 
 
 def step_seed(seed: int, step: int, batch: int, rank: int) -> int:

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import MixUp
 from asim_lightning import exchange
 from asim_lightning.backbone import BackboneConfig, build_backbone, image_channels
 from asim_lightning.classifier.arguments import check_settings, check_text, check_tokens, chip_of, image_size_of
-from asim_lightning.classifier.batches import Batch, calibration_images_of, check_finite, step_seed, unpack
+from asim_lightning.classifier.batches import Batch, calibration_images_of, finite, step_seed, unpack
 from asim_lightning.classifier.checkpoint_settings import settings_of
 from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_, fitted_starts, learnt_values, store_rules_
 from asim_lightning.classifier.network import CimModule, ExponentialOfMean
@@ -319,8 +319,7 @@ class CimClassifier(CimModule):
             loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         else:
             loss = self.outcome.mean_loss(logits, targets)
-        check_finite(loss, self.global_step, self.optimizer_config.lr)
-        self.log(TRAINING_LOSS, loss, prog_bar=True)
+        self.log(TRAINING_LOSS, finite(loss, self.global_step, self.optimizer_config.lr), prog_bar=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -357,9 +356,8 @@ class CimClassifier(CimModule):
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
-        trainer = self.trainer
-        steps = int(trainer.estimated_stepping_batches)
-        epochs = max(1, round(steps / steps_of_an_epoch(trainer)))  # also if the trainer counts steps
+        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = max(1, round(steps / steps_of_an_epoch(self.trainer)))  # also if the trainer counts steps
         optimizer, schedule, interval = build_optimizer(self.optimizer_config, self.parameters(), epochs, steps)
         if schedule is None:
             return optimizer
@@ -367,9 +365,12 @@ class CimClassifier(CimModule):
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         logits, labels, ids = self.answered(batch)
-        self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.mean_loss(logits, labels), len(ids), False)
-        if self._classes is None:
-            found = {"index": ids, "value": self.outcome.numbers(logits, labels)["value"]}
+        numbers = self.outcome.numbers(logits, labels) if self._classes is None else {}
+        weight = numbers.get("weight")  # counted tokens, (batch,)
+        of_batch = len(ids) if weight is None else weight.sum()
+        self._log_mean(f"{stage}/loss", f"{stage}_loss", self.outcome.mean_loss(logits, labels), of_batch, False)
+        if numbers:
+            found = {"index": ids, **{name: each for name, each in numbers.items() if name != "prediction"}}
             values = [found["value"]]
         else:
             found = _predictions(logits, labels, ids)
@@ -378,14 +379,13 @@ class CimClassifier(CimModule):
         for k, each in zip(self._top, values, strict=True):
             name = self.outcome.logged_as(stage, self.fidelity == "estimated", k)
             if name != f"{stage}/loss":
-                self._log_mean(name, f"{stage}_top{k}", each.float(), len(ids), k == 1)
+                self._log_mean(name, f"{stage}_top{k}", each.float(), weight, k == 1)
         return found
 
-    def _log_mean(self, name: str, metric: str, values: Tensor, images: int, prog_bar: bool) -> None:
+    def _log_mean(self, name: str, metric: str, values: Tensor, weight: Tensor | int | None, prog_bar: bool) -> None:
         """Log a mean by a metric, because Lightning's sync_dist is wrong if processes have unequal shares."""
-        mean = self.means[metric]
-        mean(values, weight=images if values.dim() == 0 else None)
-        self.log(name, mean, on_epoch=True, prog_bar=prog_bar, batch_size=images)  # type: ignore[arg-type]
+        (mean := self.means[metric])(values, weight=weight)
+        self.log(name, mean, on_epoch=True, prog_bar=prog_bar, batch_size=1)  # type: ignore[arg-type]  # the metric weighs
 
 
 def _predictions(logits: Tensor, labels: Tensor, ids: Tensor) -> dict[str, Tensor]:

@@ -342,7 +342,8 @@ class Outcome:
             ) from error
 
     def numbers(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """The number of each sample of a batch; of an accuracy also the class, of tokens the likeliest ones.
+        """The number of each sample of a batch; of an accuracy also the class, of tokens the likeliest ones, and as a
+        weight how many count.
 
         # (batch,), and (batch, tokens - 1) of likeliest tokens
         """
@@ -366,7 +367,8 @@ class Outcome:
         if self.number is right:
             return {**values, "prediction": predictions(outputs)}
         if self.number in OF_TOKENS:
-            return {**values, "prediction": likeliest_tokens(outputs, targets)}
+            likeliest = likeliest_tokens(outputs, targets)
+            return {**values, "prediction": likeliest, "weight": (likeliest >= 0).sum(dim=1)}
         return values
 
 

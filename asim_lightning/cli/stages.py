@@ -141,7 +141,7 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
     def line(name: str, reads: Sequence[Outcomes]) -> str:
         answers, earlier = stacked(reads), [*known]
         known[name] = reads
-        images = _count(cli, [int(each) for each in answers.sum(0)], len(answers))
+        images = _count(cli, [int(each) for each in answers.sum(0)], len(reads[0].value))
         said = [f"{measure.name} {_estimate(measure, answers)} ({name}, {images})"]
         others = {kind: known[of] for kind, of in references.items() if of in known and of != name}
         said[0] = "; ".join(filter(None, [said[0], _against(measure, reads, others)]))
@@ -150,8 +150,8 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
             said += [f"note     {each}: {share}" for each, share in shares if share]
         return "\n".join(said)
 
-    answers = evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
-    for note in measure_notes(measure, len(answers[0])):
+    evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
+    for note in measure_notes(measure, len(next(iter(known.values()))[0].value)):
         cli.say(f"note     {note}")
 
 
@@ -192,7 +192,7 @@ def _count(cli: AsimCLI, right: Sequence[int], images: int) -> str:
 
 
 def _estimate(measure: Measure, answers: ArrayLike) -> str:
-    """The mean of the outcomes of images, with its 95 % interval. # (images, reads)"""
+    """The mean of the outcomes of images, with its 95 % interval; see `stacked`. # (units, reads)"""
     found = mean_interval(answers, measure.is_share)
     return f"{measure.quantity(found.mean)} {measure.interval(found.low, found.high)}"
 
@@ -209,6 +209,7 @@ def _say_accuracy(cli: AsimCLI) -> None:
     if values is None or not len(values):
         raise ValueError("No image was evaluated; `trainer.limit_val_batches` and `limit_test_batches` bound them")
     how = ", ".join(filter(None, [how, noise_text(model)]))
-    cli.say(f"{what} {_estimate(measure, values[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})")
+    units = cli.trainer.callback_metrics[ImageValues.UNITS]  # (units,)
+    cli.say(f"{what} {_estimate(measure, units[:, None])} ({how}, {_count(cli, [int(values.sum())], len(values))})")
     for note in measure_notes(measure, len(values)):
         cli.say(f"note     {note}")

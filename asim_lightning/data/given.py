@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
 
 from asim_lightning.checks import check_whole
+from asim_lightning.data.datasets import IndexedDataset
 from asim_lightning.data.loader import RepeatableLoader
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.data.text import Text
@@ -154,6 +156,38 @@ def with_indices(loader: Any, kind: type[DataLoader[Any]] = DataLoader) -> Any:
     )
 
 
+def groups_of(loader: Any) -> NDArray[np.int64] | None:
+    """The group of each sample of a loader's data set by its index; None: each sample stands alone.
+
+    A data set may have the attribute `groups`, a number or name for each sample in its order, such as the film of a
+    frame, or the picture of a patch. Samples of a group belong together, so intervals resample them together.
+
+    Raises:
+        ValueError: `groups` has not one for each sample.
+    """
+    samples = getattr(loader, "dataset", None)
+    while isinstance(samples, Subset):  # its samples keep their index
+        samples = samples.dataset
+    if isinstance(samples, (_Indexed, IndexedDataset)):
+        samples = samples.dataset
+    found = _groups_in_order(samples)
+    return None if found is None else np.unique(found, return_inverse=True)[1].astype(np.int64)
+
+
+def _groups_in_order(samples: Any) -> NDArray[Any] | None:
+    """The group of each sample of a data set, in its order. # (samples,)"""
+    if isinstance(samples, Subset):
+        whole = _groups_in_order(samples.dataset)
+        return None if whole is None else whole[list(samples.indices)]
+    found = getattr(samples, "groups", None)
+    if found is None:
+        return None
+    groups = np.asarray(found)
+    if groups.ndim != 1 or len(groups) < len(samples):
+        raise ValueError(f"`groups` of a data set must be one for each of {len(samples)} samples, got {groups.shape}")
+    return groups
+
+
 def input_of(data: Any) -> tuple[Any, Any]:
     """Shape of an input of a data module without its batch, and for whole numbers how many values they have.
 
@@ -193,13 +227,13 @@ class _Indexed(Dataset[Any]):
     def __init__(self, samples: Any) -> None:
         if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
             raise ValueError(f"`data` must be {_FORMS}, with a length and indexable, got a {type(samples).__name__}")
-        self._samples = samples
+        self.dataset = samples
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.dataset)
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
-        sample = self._samples[place]
+        sample = self.dataset[place]
         if not isinstance(sample, (tuple, list)) or len(sample) < 2:
             got = f"{len(sample)} value" if isinstance(sample, (tuple, list)) else f"a {type(sample).__name__}"
             raise ValueError(f"samples of `data` must be (input, target), got {got}; an accuracy needs targets")

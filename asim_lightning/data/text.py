@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -26,6 +27,10 @@ _NOT_COUNTED = -100
 _OBJECT = re.compile(r"(?!package:)[^\W\d][\w.]*:[^\W\d][\w.]*")
 """A text in a Python module."""
 _DIGITS = 12
+_STRETCHES = 8
+"""Stretches of neighbouring windows that intervals resample."""
+_GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, modulo 1, are spread evenly at any number of them."""
 
 
 class Text(ImageDataModule, TokenWindows):
@@ -35,8 +40,26 @@ class Text(ImageDataModule, TokenWindows):
     compare each output with the token after it; indices: (batch,), the numbers of the windows in their part of the
     text. The first token of a window is only context.
 
-    The last `test_windows` windows of the text are the test part. The windows before it, without overlap, are the
-    train part. Tokens at the end that fill no window are left out.
+    The test part has `test_windows` windows, spread evenly over the text, and the train part has the windows that share
+    no token with them. Without `spread`, the test part has the last windows of the text. Tokens that fill no window are
+    left out.
+
+    **Neighbours are alike.** Windows next to each other have the same subject, so they tell less than as many windows
+    from all over the text. If evaluated windows are nearer than one window to each other, without `spread` or if they
+    are more than half of the text, the windows of each of eight stretches belong together, and are resampled together.
+    Coverage of 95 % intervals in 40 studies that a long text was cut into:
+
+    =================================  ==============  ===============  ================
+    windows of 128 tokens in a study   single windows  eight stretches  spread (default)
+    =================================  ==============  ===============  ================
+    small GPT, perplexity, 32          45 %            70 %             90 %
+    small GPT, perplexity, 88          35 %            78 %             100 %
+    small GPT, change by 0.1 LSB, 32   92 %            100 %            95 %
+    small GPT, change by 0.15 LSB, 32  82 %            90 %             92 %
+    SmolLM2-135M, perplexity, 32       78 %            92 %             100 %
+    =================================  ==============  ===============  ================
+
+    Neighbours still tell too little: a subject may be longer than a stretch.
 
     Attributes:
         digest: First 12 digits of the SHA-256 of the text, once it is read; perplexities compare only on equal texts.
@@ -63,6 +86,7 @@ class Text(ImageDataModule, TokenWindows):
         num_workers: int = 0,
         held_out: int = 0,
         seed: int = 0,
+        spread: bool = True,
     ) -> None:
         """Check the arguments; read nothing yet.
 
@@ -76,15 +100,17 @@ class Text(ImageDataModule, TokenWindows):
             tokenizer_kwargs: More arguments of AutoTokenizer.from_pretrained, such as gguf_file.
             window: Tokens of a window: 2 or more.
             test_windows: Windows of the test part: 1 or more.
-            stride: Tokens from the start of a test window to the start of the next: 1 to window; null: `window`, so
-                that windows do not overlap. With a smaller stride, tokens have more context, and a window counts only
-                the tokens that no earlier window has. Each window has the same weight in a mean over windows.
+            stride: Least tokens from the start of a test window to the start of the next: 1 to window; null: `window`.
+                With a smaller stride, tokens have more context, and each window after the first counts only its last
+                `stride` tokens, so that no token counts twice.
             batch_size: Training windows a batch, on each process.
             eval_batch_size: Windows a batch in validation, test and calibration, on each process.
             num_workers: Processes that prepare batches; 0 is fast enough.
-            held_out: Number of windows at the end of the train part that become the validation set; 0 validates on the
-                test windows.
+            held_out: Number of windows of the train part, spread evenly over it, that become the validation set; 0
+                validates on the test windows.
             seed: Decides the order of training and calibration windows.
+            spread: Whether test and held-out windows are spread evenly. False: they are the last ones of the text and
+                of the train part, as for a network that was trained on all windows before these.
 
         Raises:
             ValueError: An argument is out of its range.
@@ -94,7 +120,7 @@ class Text(ImageDataModule, TokenWindows):
         check_whole("`test_windows`", test_windows, 1)
         check_whole("`stride`", window if stride is None else stride, 1, window)
         self.files, self.tokenizer, self.tokenizer_kwargs = files, tokenizer, dict(tokenizer_kwargs or {})
-        self.window, self.test_windows, self.stride = window, test_windows, stride or window
+        self.window, self.test_windows, self.stride, self.spread = window, test_windows, stride or window, spread
         self.digest, self.tokens = "", 0
         self._read: tuple[Tensor, int] | None = None
 
@@ -113,8 +139,9 @@ class Text(ImageDataModule, TokenWindows):
         self._text()
         name = ", ".join(_listed(self.files))
         scored = self.window - 1 + (self.test_windows - 1) * min(self.stride, self.window - 1)
-        tested = f"{self.test_windows:,} windows of {self.window:,} test it on {scored:,}"
-        held_out = f"; {self.held_out:,} windows before them are for validation" * bool(self.held_out)
+        where = "spread over it" if self.spread else "at its end"
+        tested = f"{self.test_windows:,} windows of {self.window:,} {where} test it on {scored:,}"
+        held_out = f"; {self.held_out:,} others are for validation" * bool(self.held_out)
         return f"{name}, sha256 {self.digest}, {self.tokens:,} tokens; {tested}{held_out}"
 
     def read(self, split: SplitName) -> ImageSplit[Tensor]:
@@ -124,40 +151,59 @@ class Text(ImageDataModule, TokenWindows):
             FileNotFoundError: A file or package is missing.
             ValueError: The text or the tokenizer cannot be read, or the text has too few tokens.
         """
-        tokens, _ = self._text()
-        step = self.stride
+        tokens, step = self._text()[0], self.stride
         starts = (len(tokens) - self.window) // step + 1  # windows of the whole text
-        first = (starts - self.test_windows) * step  # where the test part begins
-        if first < 0:
+        if starts < self.test_windows:
             needed = self.window + (self.test_windows - 1) * step
             raise ValueError(
                 f"{self.test_windows:,} test windows of {self.window:,} tokens need a text of {needed:,} tokens, got "
                 f"{len(tokens):,}; give a longer text, or smaller `test_windows` or `window`"
             )
+        tested = self._chosen(starts, self.test_windows) * step  # where test windows begin
         if split != "test":
-            windows = tokens[: first // self.window * self.window].reshape(-1, self.window)
-            if not len(windows):
+            is_free = torch.ones(len(tokens), dtype=torch.bool)
+            is_free[tested[:, None] + torch.arange(self.window)] = False
+            first = torch.arange(0, len(tokens) - self.window + 1, self.window)
+            first = first[is_free.unfold(0, self.window, self.window).all(dim=1)]
+            if not len(first):
                 raise ValueError(
-                    f"The train part needs {self.window:,} tokens before the test part, got {first:,}; give a longer "
-                    "text, or smaller `test_windows`"
+                    f"The train part needs a window of {self.window:,} tokens outside the test part, got none; give a "
+                    "longer text, or smaller `test_windows`"
                 )
-            return ImageSplit(windows, windows, torch.arange(len(windows)))
-        windows = tokens[first:].unfold(0, self.window, step)
+            windows = tokens[first[:, None] + torch.arange(self.window)]
+            return _TextSplit(windows, windows, torch.arange(len(windows)), first)
+        windows = tokens[tested[:, None] + torch.arange(self.window)]
         targets = windows.clone()
         targets[1:, : self.window - step] = _NOT_COUNTED
-        return ImageSplit(windows, targets, torch.arange(len(windows)))
+        places = np.arange(len(windows))
+        if self.spread and not self._are_near(tested):  # then each beginning of this order is spread, too
+            places = (places * _GOLDEN % 1.0).argsort().argsort()
+        return _TextSplit(windows, targets, torch.from_numpy(places), tested)
+
+    def _chosen(self, windows: int, count: int) -> Tensor:
+        """Numbers of `count` of some windows in a row: spread evenly, or the last ones. # (count,)"""
+        places = torch.arange(count)
+        return (2 * places + 1) * windows // (2 * count) if self.spread else windows - count + places
+
+    def _are_near(self, starts: Tensor) -> bool:
+        """Whether less than a window is between two windows, from the first token of each, rising. # (windows,)"""
+        return len(starts) > 1 and int(starts.diff().min()) < 2 * self.window
 
     def dataset(self, split: ImageSplit[Any], indices: Tensor, augment: bool) -> "Windows":
         """See `ImageDataModule.dataset`."""
-        return Windows(split.images, split.labels, indices)
+        numbers, groups = indices.sort().values, None
+        if self._are_near(split.starts[numbers]):  # type: ignore[attr-defined]  # of `read`
+            groups = torch.zeros(len(split.labels), dtype=torch.int64)  # (windows of the part,)
+            groups[numbers] = torch.arange(len(numbers)) * _STRETCHES // len(numbers)
+        return Windows(split.images, split.labels, indices, groups)
 
     def held_out_limit(self, labels: Tensor) -> int:
         """See `ImageDataModule.held_out_limit`: a window stays to train on."""
         return len(labels)
 
     def draw_held_out(self, labels: Tensor) -> Tensor:
-        """The last windows; see `ImageDataModule.draw_held_out`."""
-        return torch.arange(len(labels) - self.held_out, len(labels))
+        """The windows that `spread` says; see `ImageDataModule.draw_held_out`."""
+        return self._chosen(len(labels), self.held_out)
 
     def _text(self) -> tuple[Tensor, int]:
         """The tokens of the text, int64, and the size of the vocabulary. # (tokens,)"""
@@ -192,12 +238,21 @@ class Text(ImageDataModule, TokenWindows):
         return torch.tensor(ids, dtype=torch.int64), len(found)
 
 
+@dataclass(frozen=True)
+class _TextSplit(ImageSplit[Tensor]):
+    starts: Tensor
+    """The first token of each window, int64, rising. # (windows,)"""
+
+
 class Windows(Dataset[Any]):
     """Some windows of a part of a text: tokens, targets and the number of the window."""
 
-    def __init__(self, tokens: Tensor, targets: Tensor, indices: Tensor) -> None:
-        """Keep references. # (windows, window), (windows, window), (samples,)"""
-        self.tokens, self.targets, self.indices = tokens, targets, indices
+    def __init__(self, tokens: Tensor, targets: Tensor, indices: Tensor, groups: Tensor | None = None) -> None:
+        """Keep references; `groups` has the stretch of each window of the part, see `groups_of`.
+
+        # (windows, window), (windows, window), (samples,), (windows,)
+        """
+        self.tokens, self.targets, self.indices, self.groups = tokens, targets, indices, groups
 
     def __len__(self) -> int:
         return len(self.indices)

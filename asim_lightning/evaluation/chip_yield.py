@@ -20,7 +20,7 @@ from asim_lightning.evaluation.interval import (
     student,
     wilson,
 )
-from asim_lightning.evaluation.results import AxisValue, Outcomes, Result
+from asim_lightning.evaluation.results import AxisValue, Outcomes, Result, sums_of
 from asim_lightning.evaluation.target import CLOSE
 
 _MANY_CHIPS = 50
@@ -154,7 +154,7 @@ def yield_figures(chips: Sequence[Sequence[Outcomes]], accuracy: float, stopped_
 
 def _right(chips: Sequence[Sequence[Outcomes]]) -> NDArray[Any]:
     """Right answers, or the sum of outcomes. # (chips, reads)"""
-    return np.array([[read.numbers.sum() for read in reads] for reads in chips])
+    return np.array(list(map(sums_of, chips)))
 
 
 def _good(right: NDArray[Any], images: int, accuracy: float) -> int:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import gather
+from asim_lightning.data.given import groups_of
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.results import Outcomes, stacked
@@ -30,7 +31,7 @@ Split = Literal["val", "test"]
 Evaluate: TypeAlias = Callable[[Condition, Sequence[int] | None], Outcomes]
 """Gives the answers to images under a condition, by index in the data set; None: to all images of the run."""
 Answers = NDArray[Any]
-"""Which images are right in which read of the chip, or numbers of another outcome. # (images, reads)"""
+"""Which images are right in which read of the chip, or numbers of another outcome, see `stacked`. # (units, reads)"""
 
 
 _FIELDS = ("index", "value", "prediction")
@@ -183,7 +184,7 @@ def evaluate_each(
             reads.append(trials if is_noisy(model) else 1)
     is_shown = getattr(trainer, "progress_bar_callback", None) is not None and trainer.is_global_zero
     loader = data.val_dataloader() if split == "val" else data.test_dataloader()
-    bar = EvaluationBar(sum(reads), loader, is_shown, trainer.world_size)
+    bar, groups = EvaluationBar(sum(reads), loader, is_shown, trainer.world_size), groups_of(loader)
 
     def work(evaluate: Evaluate) -> list[Answers]:
         found = []
@@ -191,7 +192,8 @@ def evaluate_each(
             outcomes = []
             for read in range(count):
                 bar.set_description(f"{name}, read {read}" if count > 1 else name, refresh=False)
-                outcomes.append(evaluate(replace(condition, trial=(first + read) & 0xFFFF), None))
+                answered = evaluate(replace(condition, trial=(first + read) & 0xFFFF), None)
+                outcomes.append(answered.grouped(groups))
             found.append(stacked(outcomes))
             bar.clear()  # the line stands above the bar
             say(line(name, outcomes))

@@ -70,9 +70,18 @@ def mean_interval(numbers: ArrayLike, is_share: bool) -> Interval:
     lognormal, sigma 1.5                    87.5  90.7   92.4   93.8   95.2
     ======================================  ====  =====  =====  =====  ======
 
+    Of normal numbers without bounds, 95.4 % are covered with 2 samples and 95.0 % with 3; of exponential ones 90 %.
+
     If fewer than ten samples differ from the most frequent number, the interval is widened: for shares to include
-    Wilson's, for other numbers to include Student's interval of the samples and two more, the median plus and minus the
-    largest distance from it. If all numbers are equal, other numbers have no bounds.
+    Wilson's, for other numbers, unless all differ, to include Student's interval of the samples and two more, the
+    median plus and minus the largest distance from it. If all numbers are equal, other numbers have no bounds.
+
+    Samples must be independent. Windows of a text that are neighbours, frames of a film, and patches or crops of a
+    picture are not: `of_units` makes one number of those that belong together.
+
+    **A few very bad samples.** An interval does not know of bad samples that are so rare that it has none. If 2 % of
+    windows lose 1 nat, and the others 0 with a standard deviation of 0.02, intervals of the mean loss cover 32 % with
+    16 windows, 46 % with 32, 71 % with 64, 92 % with 128 and 99 % with 256 (1,000 runs each).
 
     Effects that all samples share, such as the mismatch of one simulated chip, are not part of the interval.
 
@@ -104,10 +113,10 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     ``(c - b) / (n + 2) +- z sqrt(b + c - (c - b)^2 / (n + 2)) / (n + 2)`` for b and c images lost and won.
 
     Differences of other numbers have the bootstrap-t of `mean_interval`. If fewer than ten samples differ from 0, the
-    interval is widened: for shares by Agresti and Min's, for other numbers by Student's interval of the differences and
-    two more, plus and minus the largest. If all differences are equal, other numbers have no bounds. Simulated coverage
-    if 5 % of 300 samples differ: 97.6 % (exponential), 95.5 % (normal), 94.2 % (+1 twice as often as -1); if 5 % of 64
-    differ: 89.4, 100 and 99.5 %.
+    interval is widened: for shares by Agresti and Min's, for other numbers, unless all differ, by Student's interval of
+    the differences and two more, plus and minus the largest. If all differences are equal, other numbers have no
+    bounds. Simulated coverage if 5 % of 300 samples differ: 97.6 % (exponential), 95.5 % (normal), 94.2 % (+1 twice as
+    often as -1); if 5 % of 64 differ: 89.4, 100 and 99.5 %.
 
     Args:
         numbers: The outcome of each read of each sample. # (samples, reads)
@@ -134,6 +143,37 @@ def difference_interval(numbers: ArrayLike, others: ArrayLike, is_share: bool) -
     return _within(found, -1.0, 1.0)
 
 
+def of_units(
+    values: NDArray[Any], weights: NDArray[Any] | None = None, groups: NDArray[np.int64] | None = None
+) -> NDArray[Any]:
+    """One number for each group of samples that belong together. Their plain mean is the weighted mean of all samples.
+
+    The weighted mean is a ratio of two sums over groups, ``m = sum_g W_g m_g / sum_g W_g``, with W_g the weight of a
+    group's samples and m_g their mean. The number of a group is the linear part of its effect on the ratio,
+    ``m + (m_g - m) W_g / mean(W)``. So an interval by these numbers resamples whole groups, with their weights. The
+    differences of two outcomes of the same samples have the same groups and weights, so they may be paired.
+
+    Args:
+        values: The outcome of each sample. # (samples,)
+        weights: How much each sample counts, such as its number of tokens; None: all alike. # (samples,)
+        groups: Number of the group of each sample; None: each sample stands alone. # (samples,)
+
+    Examples:
+        >>> import numpy as np
+        >>> from asim_lightning.evaluation.interval import of_units
+        >>> of_units(np.array([1.0, 3.0, 5.0, 7.0]), groups=np.array([0, 0, 1, 1]))
+        array([2., 6.])
+    """
+    if weights is None and groups is None:
+        return values
+    weights = np.ones(values.size) if weights is None else weights
+    places = np.arange(values.size) if groups is None else np.unique(groups, return_inverse=True)[1]  # (samples,)
+    sums, of_group = np.bincount(places, weights * values), np.bincount(places, weights)  # (groups,) both
+    mean = sums.sum() / of_group.sum()
+    units: NDArray[Any] = mean + (sums - mean * of_group) / of_group.mean()
+    return units
+
+
 def _mean_of_answers(right: NDArray[Any], reads: int) -> Interval:
     """The interval of right or wrong answers, from the number of right reads of each image. # (images,)"""
     images, mean = right.size, float(right.sum()) / (right.size * reads)
@@ -152,11 +192,17 @@ def _by_samples(values: NDArray[np.float64], differing: int, center: float, is_s
     found = Interval(mean, min(low, mean), max(high, mean), differing if differing < _FEW_DIFFER else None)
     if not differing:
         return found if is_share else Interval(mean, -inf, inf, 0)
-    if found.differing is not None and not is_share:
-        far = float(np.abs(values - center).max())
-        values = np.append(values, [center - far, center + far])
-    half = student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
-    return _including(found, float(values.mean()) - half, float(values.mean()) + half)
+    found = _including(found, *_students(values))
+    if is_share or differing >= min(_FEW_DIFFER, values.size - 1):
+        return found
+    far = float(np.abs(values - center).max())
+    return _including(found, *_students(np.append(values, [center - far, center + far])))
+
+
+def _students(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Student's interval of the mean. # (samples,)"""
+    mean, half = float(values.mean()), student(values.size - 1) * float(values.std(ddof=1)) / sqrt(values.size)
+    return mean - half, mean + half
 
 
 def _bootstrap_t(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.circuit.units import quantity
-from asim_lightning.evaluation.interval import Interval, mean_interval
+from asim_lightning.evaluation.interval import Interval, mean_interval, of_units
 from asim_lightning.evaluation.measure import Measure
 
 AxisValue: TypeAlias = float | int | str | bool | None
@@ -34,6 +34,8 @@ class Outcomes:
         algorithm: Engine or algorithm of the trial.
         prediction: Predicted class of each sample, or the likeliest token at each place, -1 where it does not count;
             None if there is none. Shape (samples,) or (samples, places).
+        group: Number of the group of each sample: samples of a group belong together, and intervals resample them
+            together. None: each sample stands alone. Shape (samples,).
     """
 
     sample_index: NDArray[np.int64]
@@ -41,12 +43,30 @@ class Outcomes:
     seconds: float
     algorithm: str
     prediction: NDArray[np.int64] | None = None
+    group: NDArray[np.int64] | None = None
 
     @property
     def numbers(self) -> NDArray[Any]:
         """The value of each sample: boolean if all are right or wrong, else float64. Shape (samples,)."""
         is_right = self.value == 1
         return is_right if bool((is_right | (self.value == 0)).all()) else self.value.astype(np.float64)
+
+    @property
+    def weights(self) -> NDArray[np.int64] | None:
+        """Number of counted tokens of each sample; None if all have the same number, or none. Shape (samples,)."""
+        if self.prediction is None or self.prediction.ndim == 1:
+            return None
+        counted = (self.prediction >= 0).sum(axis=1)
+        return None if (counted == counted[0]).all() else counted
+
+    @property
+    def units(self) -> NDArray[Any]:
+        """`numbers`, one for each group of samples, whose plain mean is the mean over tokens; see `of_units`."""
+        return of_units(self.numbers, self.weights, self.group)
+
+    def grouped(self, groups: NDArray[np.int64] | None) -> "Outcomes":
+        """The trial with the group of each sample, from the group of each index; None: samples stand alone."""
+        return self if groups is None else replace(self, group=groups[self.sample_index])
 
     def joined(self, other: "Outcomes") -> "Outcomes":
         """The trial with another part of its samples, rising; if both have a sample, this part's outcome counts."""
@@ -67,12 +87,23 @@ class Outcomes:
             return self
         prediction = None if self.prediction is None else self.prediction[kept]
         seconds = self.seconds * (len(index) / len(kept))
-        return Outcomes(self.sample_index[kept], self.value[kept], seconds, self.algorithm, prediction)
+        group = None if self.group is None else self.group[kept]
+        return Outcomes(self.sample_index[kept], self.value[kept], seconds, self.algorithm, prediction, group)
 
 
 def stacked(reads: Sequence[Outcomes]) -> NDArray[Any]:
-    """The outcomes of some reads of the same samples; boolean if all are right or wrong. # (samples, reads)"""
-    return np.stack([read.numbers for read in reads], axis=1)
+    """The outcomes of some reads of the same samples, see `Outcomes.units`; boolean if all are right or wrong.
+
+    A unit is a sample, or a group of samples that belong together. # (units, reads)
+    """
+    return np.stack([read.units for read in reads], axis=1)
+
+
+def sums_of(reads: Sequence[Outcomes]) -> NDArray[Any]:
+    """The mean outcome of each read, times its number of samples; of answers the number of right ones. # (reads,)"""
+    numbers, samples = stacked(reads), len(reads[0].value)
+    sums: NDArray[Any] = numbers.sum(axis=0)
+    return sums if len(numbers) == samples else sums * samples / len(numbers)
 
 
 AGREEMENT = "agreement"
@@ -143,7 +174,7 @@ class Result:
         seconds: Time of all trials together.
         algorithm: Engine or algorithm ("exact", "events", "native", ...), joined by "+" if trials differ.
         right: Right answers of each trial; empty if they are not known.
-        sums: The sum of the outcomes of each trial; empty if they are right or wrong answers.
+        sums: The mean outcome of each trial, times the samples; empty if they are right or wrong answers.
         point: Name of the point's computation: equal for points that compute the same.
         figures: Other numbers by name: energy_uj, latency_ms, tops_per_watt and the like; yield 0..1.
         difference: Accuracy minus the quantised network's on the same images, -1..1; None if it is not known.
@@ -251,13 +282,13 @@ class Result:
         if any(not np.array_equal(one.sample_index, trials[0].sample_index) for one in trials):
             raise ValueError(f"all trials of {kind} at {axes_text(axes) or 'no axis'} must see the same images")
         numbers = stacked(trials)
-        sums = tuple(numbers.sum(axis=0).tolist())
+        sums = tuple(sums_of(trials).tolist())
         interval = mean_interval(numbers, measure.is_share)
         return cls(
             axes=axes,
             kind=kind,
             trials=len(trials),
-            images=len(numbers),
+            images=len(trials[0].value),
             accuracy=interval.mean,
             low=interval.low,
             high=interval.high,

@@ -101,11 +101,12 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
     }
     if settings.against:
         conditions[f"with {axes_text(settings.against)}"] = Condition(macro=settings.against, noise_in="volts")
-    measure = Measure.of_module(work.model)
+    measure, samples = Measure.of_module(work.model), list[int]()
 
     def line(name: str, of_reads: Sequence[Outcomes]) -> str:
         correct = stacked(of_reads)
-        mean, (images, reads) = mean_interval(correct, measure.is_share), correct.shape
+        mean, images, reads = mean_interval(correct, measure.is_share), len(of_reads[0].value), len(of_reads)
+        samples.append(images)
         shown = f"{measure.quantity(mean.mean)} {measure.interval(mean.low, mean.high)}"
         return f"{measure.name} {shown} {name} ({images} test images, {reads} reads)"
 
@@ -115,7 +116,7 @@ def compare_adc(work: Work, settings: AdcSettings, fitted: AdcCalibration, say: 
             change = difference_interval(answers[1], correct, measure.is_share)
             mean = f"{measure.change_text(change.mean, '+')} {measure.change_unit}".rstrip()
             say(f"after - {name}: {mean} {measure.change_interval(change.low, change.high)}, in pairs")
-    for note in measure_notes(measure, len(answers[0])):
+    for note in measure_notes(measure, samples[0]):
         say(f"note     {note}")
 
 

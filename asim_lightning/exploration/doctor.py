@@ -127,7 +127,7 @@ class Doctor:
             what = "energy" if least == "energy" else "digital products"
             notes.append(f"{what} above the cheapest combination of digital positions{others}, at most: {most}")
         digital, gap = plan_of_digital(self.proof.model, study, tried.others), [None, *gaps.values()][-1]
-        said = _collapse_first(said, as_is_result=tried.answer[0][2], quantized=tried.others["quantized"][0])
+        said = _collapse_first(said, tried.answer[0][2], tried.others["quantized"][0])
         diagnosis = Diagnosis(
             target, as_is, plans, self.mapped, tuple(said), tuple(notes), gap, digital, measured, least
         )
@@ -248,13 +248,13 @@ def open_doctor(
     return Doctor(work, proof or work, settings, costs, mapped, maker, families, screens, proof_places, tuple(notes))
 
 
-def _collapse_first(said: Sequence[Finding], as_is_result: Result, quantized: Result) -> list[Finding]:
+def _collapse_first(said: Sequence[Finding], as_is: Result, quantized: Result) -> list[Finding]:
     """The findings, of which the one about a coarse macro comes first if the macro loses most of the accuracy.
 
     Plans change layers of the macro; no cheap one mends a macro that is coarse as a whole, so the text says what does.
     """
     others = [each for each in said if each.kind != "coarse"]
-    is_kept = not quantized.measure.more_is_better or as_is_result.accuracy > _COLLAPSED * quantized.accuracy
+    is_kept = not quantized.measure.more_is_better or as_is.accuracy > _COLLAPSED * quantized.accuracy
     if is_kept or len(others) == len(said):
         return others
     found = next(each for each in said if each.kind == "coarse")
@@ -262,10 +262,10 @@ def _collapse_first(said: Sequence[Finding], as_is_result: Result, quantized: Re
     while rows > _FEWEST_ROWS and found.numbers["lsb"] * rows / found.numbers["rows"] > _FINE_LSB:
         rows = -(-rows // 2)
     fewer = f"fewer `rows`, such as {rows}" if min(rows, least) < found.numbers["rows"] else "a finer `adc_step`"
+    kept = f"{100 * as_is.accuracy:.1f} of {100 * quantized.accuracy:.1f} %"
     text = (
-        f"The macro keeps {100 * as_is_result.accuracy:.1f} of {100 * quantized.accuracy:.1f} %, and no plan mends that "
-        f"cheaply. {found.text}. Change the macro by hand: {fewer}, 4 `weight_bits` and `input_bits`, then train with "
-        "`model.train_noise_model macro`"
+        f"The macro keeps {kept}, and no plan mends that cheaply. {found.text}. Change the macro "
+        f"by hand: {fewer}, 4 `weight_bits` and `input_bits`, then train with `model.train_noise_model macro`"
     )
     return [replace(found, text=text), *others]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asim_lightning.classifier.outcome import right
-from asim_lightning.data.given import GivenData
+from asim_lightning.data.given import GivenData, groups_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Kind, Outcomes
 from asim_lightning.evaluation.store import unpacked
@@ -33,12 +33,14 @@ class Images:
         order: Place of each image in the loader, in the same order.
         is_part: Whether they are a part of the loader's images.
         until: A target that ends the images of each simulated trial when it is answered.
+        groups: Group of each image by its index: images of a group belong together; None: each stands alone.
     """
 
     needed: NDArray[np.int64] | None
     order: NDArray[np.int64]
     is_part: bool = False
     until: Target | None = None
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, work: Work, until: Target | None = None, places: range | None = None) -> "Images":
@@ -69,7 +71,8 @@ class Images:
             )
         order = np.arange(count) if until is None else np.random.default_rng(_ORDER).permutation(count)
         order = order if places is None else np.arange(count)[places]
-        return cls(None if index is None else index[order], order, places is not None, until)
+        needed = None if index is None else index[order]
+        return cls(needed, order, places is not None, until, groups_of(data.test_dataloader()))
 
     def part(self, share: float) -> "Images":
         """A share of them in random order, but at least 50; all if answers may depend on each other."""
@@ -93,7 +96,8 @@ class Images:
         if trial is None:
             return None
         wanted = self._wanted(trial, kind)
-        return trial.part(wanted) if np.isin(wanted, trial.sample_index).all() else None
+        is_whole = np.isin(wanted, trial.sample_index).all()
+        return trial.part(wanted).grouped(self.groups) if is_whole else None
 
     def _wanted(self, trial: Outcomes, kind: Kind) -> NDArray[np.int64]:
         """The images that a trial needs: all, or those after which the target is answered, if the known ones decide."""

@@ -91,8 +91,9 @@ class CostFigures:
         is_changed = any(name.startswith(TECHNOLOGY) for each in self.corners.fields.values() for name in each)
         changed = ", which corners change" if is_changed else ""
         return (
-            f"cost     of an image at {t} (technology {t.preset}{changed}). Ranges of energy are typical errors and no bounds: factors "
-            f"of {analog}, and of {t.digital_factor:g} for digital parts. The quantized network is priced on a digital macro"
+            f"cost     of an image at {t} (technology {t.preset}{changed}). Ranges of energy are typical errors and no "
+            f"bounds: factors of {analog}, and of {t.digital_factor:g} for digital parts. The quantized network is "
+            "priced on a digital macro"
         )
 
 

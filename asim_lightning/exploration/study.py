@@ -273,7 +273,7 @@ class Study:
 
 def paired_difference(chips: Read, reference: Outcomes, measure: Measure) -> Interval:
     """Mean of all reads of all chips minus a reference's on the same images; the reference may have more images."""
-    same = reference.part(chips[0][0].sample_index).numbers
+    same = reference.part(chips[0][0].sample_index).units
     return crossed_difference(list(map(stacked, chips)), same, measure.is_share)
 
 

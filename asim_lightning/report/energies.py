@@ -75,9 +75,7 @@ def energy_picture(layers: Sequence[Layer], technology: Mapping[str, Any], title
                 for layer, value, whole in zip(layers, x, total, strict=True)
             ]
             series.append(Series(known.label, x, places, form="bar", style=style, texts=texts))
-    factor, of_digital, own = (
-        technology.get(name, {}).get("value") for name in ("factor", "digital_factor", "adc_pj")
-    )
+    factor, of_digital, own = (technology.get(name, {}).get("value") for name in ("factor", "digital_factor", "adc_pj"))
     if factor and of_digital:
         exact = [0.0] * len(total) if own is None else energies("adc")  # an energy of the user's has no factor
         low, high = (

@@ -137,7 +137,7 @@ def _verdicts(run: Run, cost: str) -> list[Series]:
 
 
 def _digital(run: Run, numbers: Rows) -> list[Series]:
-    """The quantised network with all products in a digital macro, and the typical error of the energy model at one point."""
+    """The quantised network with all products in a digital macro, and the energy model's typical error at one point."""
     found, quantized = [], run.of_kind("quantized")
     if quantized and run.all_digital is not None:
         row, (digital, low, high) = quantized[0], run.all_digital

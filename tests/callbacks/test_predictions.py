@@ -57,6 +57,8 @@ def test_an_image_that_a_sampler_gives_to_two_processes_counts_once(
     collected, trainer = ImageValues(), quiet_trainer(tmp_path, logger=False)
     for index, value in ([3, 1], [1.0, 0.0]), ([1], [1.0]):
         collected.take({"index": torch.tensor(index), "value": torch.tensor(value)}, torch.zeros(0))
-    monkeypatch.setattr("asim_lightning.callbacks.predictions.gather", lambda mine: [mine, {3: [1.0], 2: [0.0]}])
+    monkeypatch.setattr(
+        "asim_lightning.callbacks.predictions.gather", lambda mine: [mine, {3: [(1.0, 1)], 2: [(0.0, 1)]}]
+    )
     collected.finish(trainer, None)
     assert trainer.callback_metrics[collected.METRIC].tolist() == [0.0, 1.0, 0.0, 1.0]

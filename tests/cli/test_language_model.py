@@ -4,10 +4,13 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from asim_lightning.data import Text
+from asim_lightning.evaluation.interval import mean_interval
 from tests.cli.conftest import Asim
 from tests.conftest import rows_of
 from tests.data.language_model import write_language_model
@@ -45,7 +48,7 @@ def test_a_text_is_described_and_must_fit_the_network(asim: Asim, recipe: Path) 
     answer = asim("validate", "-c", "lm.yaml")
     assert answer.code == 0, answer.err
     assert "data     words.txt, sha256 " in answer.out
-    assert ", 576 tokens; 12 windows of 16 test it on 180\n" in answer.out
+    assert ", 576 tokens; 12 windows of 16 spread over it test it on 180\n" in answer.out
     initial = "the weights that transformers.AutoModelForCausalLM.from_pretrained was made with"
     assert f"weights  {initial}, because there is no `ckpt_path`\n" in answer.out
     for options, said in (
@@ -95,7 +98,7 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     assert low < shown < high
     assert f"{sum(map(math.exp, means)) / len(means):.4g}" != f"{perplexity:.4g}"  # the mean of exponentials is another
     # a fit logs the same mean over the windows of two batches
-    fit = asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11")
+    fit = asim("fit", "-c", "lm.yaml", "--data.init_args.held_out", "11", "--model.optimizer.lr", "0.01")
     assert fit.code == 0
     assert re.search(r"^starts from the weights that \S+ was made with at epoch 0 of 2; ", fit.out, re.MULTILINE)
     logged = [row for row in rows_of("runs/lm/version_0/metrics.csv") if row["val/perplexity"]]
@@ -105,6 +108,43 @@ def test_a_perplexity_is_the_exponential_of_the_mean_over_windows(asim: Asim, re
     best = Path("runs/lm/version_0/checkpoints/best.ckpt")
     (trained,) = re.findall(r"perplexity ([\d.]+) \[", asim("validate", "-c", "lm.yaml", "--ckpt_path", best).out)
     assert float(trained) < float(said[2][0])
+
+
+def test_a_perplexity_weighs_windows_by_their_counted_tokens(asim: Asim, recipe: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    float_only = ["validate", "-c", "lm.yaml", "--data.init_args.stride", "4", "--data.init_args.test_windows", "3"]
+    alone, compared = asim(*float_only, "--model.fidelity", "float"), asim(*float_only, "--compare", "[float]")
+    split = Text("words.txt", "small", window=16, test_windows=3, stride=4).test_split()
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained("small")(split.images).logits
+    of_token = cross_entropy(logits[:, :-1].flatten(0, 1), split.labels[:, 1:].flatten(), reduction="none")
+    assert (split.labels[:, 1:] != -100).sum(dim=1).tolist() == [15, 4, 4]
+    perplexity = math.exp(float(of_token.sum()) / 23)
+    (logged,) = re.findall(r"val/perplexity\W+([\d.]+)", alone.out)
+    assert float(logged) == pytest.approx(perplexity, rel=1e-4)
+    for answer in alone, compared:
+        (shown,) = re.findall(r"perplexity ([\d.]+) \[", answer.out)
+        assert float(shown) == pytest.approx(perplexity, rel=1e-3)
+
+
+def test_neighbours_of_a_text_are_resampled_together(asim: Asim, recipe: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    windows = Text("words.txt", "small", window=16, test_windows=16, spread=False).test_split().images
+    network = AutoModelForCausalLM.from_pretrained("small")
+    with torch.no_grad():
+        losses = np.array([float(network(window[None], labels=window[None]).loss) for window in windows])
+    found = mean_interval(losses.reshape(8, 2).mean(axis=1, keepdims=True), False)
+    expected = [math.exp(each) for each in (found.mean, found.low, found.high)]
+    options = ["-c", "lm.yaml", "--data.init_args.spread", "false", "--data.init_args.test_windows", "16"]
+    for way in ("--model.fidelity", "float"), ("--compare", "[float]"):
+        answer = asim("validate", *options, *way)
+        (said,) = re.findall(r"perplexity ([\d.e+]+) \[([\d.e+]+), ([\d.e+]+)\]", answer.out)
+        assert list(map(float, said)) == pytest.approx(expected, rel=1e-3)
+    asim("sweep", *options, "--axes.random_noise", "[0]")
+    (row, *_) = rows_of(next(recipe.glob("runs/lm/sweep-*/results.csv")))
+    assert [float(row[name]) for name in ("accuracy", "low", "high")] == pytest.approx(expected, rel=1e-3)
 
 
 def test_equal_answers_are_called_equal(asim: Asim, recipe: Path) -> None:

@@ -3,13 +3,15 @@
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset, TensorDataset
 
-from asim_lightning.data.given import GivenData, give_indices_, input_of
+from asim_lightning.data import IndexedDataset
+from asim_lightning.data.given import GivenData, give_indices_, groups_of, input_of, with_indices
 
 INPUTS, TARGETS = torch.arange(6.0).view(6, 1), torch.arange(6) % 2
 PAIRS = TensorDataset(INPUTS, TARGETS)
@@ -27,6 +29,30 @@ class Own(LightningDataModule):
 
     def test_dataloader(self) -> Any:
         return self.loader
+
+
+@pytest.mark.parametrize("films", [["b", "b", "a", "a", "c", "a"], torch.tensor([1, 1, 0, 0, 2, 0])])
+def test_samples_have_the_group_of_their_index(films: Any) -> None:
+    frames = TensorDataset(INPUTS, TARGETS)
+    assert groups_of(DataLoader(frames)) is None
+    frames.groups = films  # type: ignore[attr-defined]
+    some = [5, 0, 2]
+    for samples, expected in (
+        (frames, [1, 1, 0, 0, 2, 0]),
+        (IndexedDataset(frames), [1, 1, 0, 0, 2, 0]),
+        (Subset(IndexedDataset(frames), some), [1, 1, 0, 0, 2, 0]),  # its samples keep their index
+        (IndexedDataset(Subset(frames, some)), [0, 1, 0]),
+    ):
+        found = groups_of(DataLoader(samples))
+        assert found is not None
+        assert found.tolist() == expected
+    for loader in with_indices(DataLoader(Subset(frames, some))), GivenData(Subset(frames, some)).test_dataloader():
+        found = groups_of(loader)
+        assert found is not None
+        assert found.tolist() == [0, 1, 0]
+    frames.groups = np.zeros(5)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"`groups` of a data set must be one for each of 6 samples, got \(5,\)"):
+        groups_of(DataLoader(frames))
 
 
 @pytest.mark.parametrize(

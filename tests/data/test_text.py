@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asim_lightning.backbone import BackboneConfig, build_backbone
 from asim_lightning.data import Text
+from asim_lightning.data.given import groups_of
 from tests.data.language_model import write_language_model
 
 WORDS = "".join(chr(97 + place * place % 26) for place in range(103))
@@ -32,7 +33,7 @@ def all_of(loader: Any) -> tuple[Tensor, Tensor, list[int]]:
 
 
 def test_windows_of_each_part_without_overlap(file: str) -> None:
-    data = Text(file, window=10, test_windows=3, batch_size=2, eval_batch_size=2, held_out=2)
+    data = Text(file, window=10, test_windows=3, batch_size=2, eval_batch_size=2, held_out=2, spread=False)
     places = torch.tensor([sorted(set(WORDS)).index(each) for each in WORDS])
     for loader, part, indices in (
         (data.train_dataloader(), places[:50], [0, 1, 2, 3, 4]),
@@ -48,8 +49,53 @@ def test_windows_of_each_part_without_overlap(file: str) -> None:
     assert data.digest == hashlib.sha256(WORDS.encode()).hexdigest()[:12]
 
 
+@pytest.mark.parametrize("held_out", [0, 3])
+def test_windows_are_spread_over_the_text_and_share_no_token_with_others(file: str, held_out: int) -> None:
+    data = Text(file, window=5, test_windows=4, held_out=held_out)
+    places = data._text()[0][:100].view(20, 5)
+    tokens, targets, found = all_of(data.test_dataloader())
+    assert torch.equal(tokens, places[[2, 7, 12, 17]])
+    assert (torch.equal(targets, tokens), found) == (True, [0, 1, 2, 3])
+    others = [*{*range(20)} - {2, 7, 12, 17}]
+    validated = [others[each] for each in (2, 8, 13)] if held_out else [2, 7, 12, 17]
+    assert torch.equal(all_of(data.val_dataloader())[0], places[validated])
+    trained = [each for each in others if each not in validated]
+    assert torch.equal(all_of(data.train_dataloader())[0], places[trained])
+
+
+@pytest.mark.parametrize(("count", "stride"), [(64, None), (7, 3)])
+def test_each_beginning_of_the_test_windows_is_spread(file: str, count: int, stride: int | None) -> None:
+    (path := Path(file)).write_text("ab" * 1000)
+    data = Text(str(path), window=8, test_windows=count, stride=stride)
+    order = data.test_indices()
+    assert sorted(order.tolist()) == [*range(count)]
+    for some in range(2, count):
+        gaps = order[:some].sort().values.diff()
+        assert gaps.max() <= 2.7 * count / some
+    tokens, _, indices = zip(*data.test_dataloader().dataset, strict=True)  # type: ignore[arg-type]
+    starts = data.test_split().starts[list(indices)]  # type: ignore[attr-defined]
+    assert all(torch.equal(each, data._text()[0][at : at + 8]) for each, at in zip(tokens, starts, strict=True))
+
+
+def test_windows_that_are_neighbours_belong_together(file: str) -> None:
+    def groups(part: str = "test", **options: Any) -> list[int] | None:
+        found = groups_of(getattr(Text(file, window=4, **options), f"{part}_dataloader")())
+        return None if found is None else found.tolist()
+
+    stretches = [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7]
+    assert groups(test_windows=12, spread=False) == stretches
+    assert groups(test_windows=12) is None  # a window is between two of them
+    assert groups(test_windows=14) == [0, 0, 1, 1, 2, 2, 3, 4, 4, 5, 5, 6, 6, 7]
+    assert groups(test_windows=8, stride=1, spread=False) == [*range(8)]
+    assert groups(test_windows=1, spread=False) is None
+    held_out = groups("val", test_windows=3, spread=False, held_out=12)
+    assert held_out is not None
+    assert held_out[-12:] == stretches
+    assert groups("val", test_windows=3, held_out=4) is None
+
+
 def test_a_token_of_windows_that_overlap_counts_once(file: str) -> None:
-    data = Text(file, window=10, test_windows=4, stride=3)
+    data = Text(file, window=10, test_windows=4, stride=3, spread=False)
     tokens, targets, _ = all_of(data.test_dataloader())
     places = data._text()[0]
     counted = targets[:, 1:] != -100
@@ -75,7 +121,7 @@ def test_texts_of_files_and_modules(file: str, tmp_path: Path, monkeypatch: pyte
         assert (data.digest, data.tokens) == (hashlib.sha256(text.encode()).hexdigest()[:12], len(text))
         assert f"sha256 {data.digest}, {len(text):,} tokens" in data.described
         data.held_out = 3
-        assert data.described.endswith("; 3 windows before them are for validation")
+        assert data.described.endswith("; 3 others are for validation")
     for files, said in (("wug_texts:number", "must be a text, or texts by key, got a int"), ("wug:no", "No module")):
         with pytest.raises(ValueError, match=said):
             Text(files).setup("test")
@@ -88,7 +134,10 @@ def test_texts_of_files_and_modules(file: str, tmp_path: Path, monkeypatch: pyte
         ({"window": 10, "stride": 11}, r"`stride` must be 1\.\.10"),
         ({"test_windows": 0}, "`test_windows` must be"),
         ({"window": 52, "test_windows": 2}, "2 test windows of 52 tokens need a text of 104 tokens, got 103"),
-        ({"window": 50, "test_windows": 2, "stride": 50}, "train part needs 50 tokens before the test part, got 0"),
+        (
+            {"window": 50, "test_windows": 2, "stride": 50},
+            "train part needs a window of 50 tokens outside the test part, got none",
+        ),
         ({"window": 10, "test_windows": 2, "held_out": 8}, "`held_out` must be below 8"),
     ],
 )
@@ -107,7 +156,7 @@ def test_a_tokenizer_and_a_network_of_a_folder_need_no_connection(
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    data = Text(file, folder, window=10, test_windows=3)
+    data = Text(file, folder, window=10, test_windows=3, spread=False)
     assert (data.vocabulary, data.tokens) == (256, 103)
     tokens, _, _ = all_of(data.test_dataloader())
     expected = torch.tensor([ord(each) - ord("!") for each in WORDS[70:100]])  # the alphabet begins with it

@@ -193,3 +193,13 @@ def test_fewer_images_of_a_large_network_count(monkeypatch: pytest.MonkeyPatch) 
     for images, is_found in ((4, False), (5, True)):  # the fifth image is clipped; an image has 4 cycles
         monkeypatch.setattr("asim_lightning.evaluation.findings._ENOUGH", 4 * images + 3)
         assert ("clipped" in found(model, few, FULL)) is is_found
+
+
+def test_a_coarse_macro_has_its_filling_its_lsb_and_its_noise_in_counts() -> None:
+    each = found(network(linear(), rows=32, adc_bits=3, random_noise="0.5 lsb"))["coarse"]
+    lsb = 32 / 7
+    wanted = {"filled": 8 / 32, "lsb": lsb, "noise": 0.5 * lsb, "rows": 32, "largest_kernel": 8}
+    assert each.numbers == pytest.approx(wanted)
+    assert each.text == "Weights fill 25 % of 32 rows; an LSB is 4.6 counts, and noise is 2.3 counts"
+    assert "coarse" not in found(network(linear(), rows=7, adc_bits=3, random_noise="0.4 lsb"))
+    assert "coarse" in found(network(linear(), rows=7, adc_bits=3, random_noise="0.6 lsb"))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from asim_lightning.evaluation.interval import difference_interval, mean_interval, student
+from asim_lightning.evaluation.interval import difference_interval, mean_interval, of_units, student
 
 
 def draws(accuracy: float, agreement: str, rng: np.random.Generator) -> np.ndarray:
@@ -55,6 +55,44 @@ def coverage(drawn: tuple[Draw, float], samples: int, is_share: bool, runs: int 
 )  # fmt: skip
 def test_intervals_of_other_numbers_hold_the_truth(numbers: str, samples: int, least: float) -> None:
     assert coverage({**SHARES, **NUMBERS}[numbers], samples, numbers in SHARES) >= least
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_few_numbers_without_bounds_have_students_interval(samples: int) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(400, samples))
+    found = [mean_interval(each[:, None], False) for each in values]
+    missed = np.mean([not one.low <= 0 <= one.high for one in found])
+    assert missed <= 0.08  # 5 % by Student's; 31 and 9 % without
+    for each, one in zip(values, found, strict=True):
+        half = student(samples - 1) * each.std(ddof=1) / np.sqrt(samples)
+        assert one.low <= each.mean() - half + 1e-12
+        assert one.high >= each.mean() + half - 1e-12
+
+
+def test_samples_that_belong_together_are_resampled_together() -> None:
+    """24 groups of ten: the interval is that of 24 numbers, and not of 240."""
+    rng = np.random.default_rng(7)
+    groups = rng.permutation(np.arange(240) % 24)
+    values = rng.normal(size=24)[groups] + 0.1 * rng.normal(size=240)
+    units = of_units(values, groups=groups)
+    assert units == pytest.approx([values[groups == each].mean() for each in range(24)])
+    alone, together = (mean_interval(each[:, None], False) for each in (values, units))
+    assert together.mean == pytest.approx(alone.mean)
+    assert together.high - together.low > 2.5 * (alone.high - alone.low)
+
+
+def test_units_of_unequal_weights_have_the_error_of_a_ratio() -> None:
+    rng = np.random.default_rng(8)
+    values, weights, groups = rng.normal(1, 1, 600), rng.integers(1, 9, 600), np.sort(rng.integers(0, 60, 600))
+    units = of_units(values, weights, groups)
+    assert units.mean() == pytest.approx(np.average(values, weights=weights))
+    means = []  # the same, by drawing groups
+    for _ in range(2000):
+        drawn = np.concatenate([np.flatnonzero(groups == each) for each in rng.integers(0, 60, 60)])
+        means.append(np.average(values[drawn], weights=weights[drawn]))
+    assert units.std(ddof=1) / np.sqrt(60) == pytest.approx(np.std(means), rel=0.08)
+    assert of_units(values) is values
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1000.0])

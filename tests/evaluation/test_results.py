@@ -126,6 +126,28 @@ def test_agreement_is_of_counted_tokens_and_a_mean_over_reads():
     assert agreement([idle], idle) is None
 
 
+def test_windows_count_by_their_tokens():
+    tokens = np.array([[1, 2, 3, 4], [5, -1, -1, -1], [6, 7, -1, -1]])  # four, one and two count
+    trial = Outcomes(np.arange(3), np.array([1, 8, 3], np.float32), 1.0, "exact", tokens)
+    loss = Measure("perplexity", "exponential", more_is_better=False)
+    found = Result.of({}, "simulated", [trial, replace(trial, value=trial.value + np.float32(1))], loss)
+    assert found.accuracy == pytest.approx((4 * 1 + 8 + 2 * 3) / 7 + 0.5)
+    assert found.sums == pytest.approx((3 * 18 / 7, 3 * 25 / 7))
+    alike = replace(trial, prediction=np.where(tokens > 0, tokens, 0))
+    assert Result.of({}, "simulated", [alike], loss).accuracy == 4.0
+
+
+def test_samples_of_a_group_are_resampled_together():
+    value = np.repeat(np.random.default_rng(0).random(20), 5).astype(np.float32)
+    alone = Outcomes(np.arange(100), value, 1.0, "exact")
+    whole = alone.grouped(np.arange(100) // 5)
+    one, other = (Result.of({}, "simulated", [each]) for each in (alone, whole))
+    assert (one.images, one.accuracy) == (other.images, pytest.approx(other.accuracy))
+    assert other.high - other.low > 2 * (one.high - one.low)
+    assert whole.part(np.arange(50, 60)).group.tolist() == [10] * 5 + [11] * 5
+    assert alone.grouped(None) is alone
+
+
 def test_a_result_is_of_all_trials():
     trials = [outcomes(range(120), range(wrong, 120), 1.5, name) for wrong, name in ((20, "exact"), (30, "events"))]
     found = Result.of({"adc_bits": 8}, "simulated", trials)

@@ -96,6 +96,19 @@ def test_the_map_of_a_network_that_has_collapsed_is_of_less_noise(tmp_path: Path
     assert "no plan of all layers alike is likely" in " ".join(found.notes)
 
 
+def test_a_macro_that_is_coarse_as_a_whole_is_named_first(tmp_path: Path) -> None:
+    macro = NOISY.with_fields(rows=1152, random_noise="8 lsb", adc_bits=6)
+    found = doctor(work(tmp_path, macro), "accuracy 60 %", proof_images=20)
+    first = found.findings[0]
+    assert first.kind == "coarse"
+    assert str(found).startswith(first.text)
+    lsb = 1152 / 63
+    assert first.numbers["lsb"] == pytest.approx(lsb)
+    assert first.numbers["noise"] == pytest.approx(8 * lsb)
+    fine = doctor(work(tmp_path, NOISY), "accuracy 60 %", proof_images=20)
+    assert "coarse" not in {each.kind for each in fine.findings}
+
+
 def test_changes_of_all_layers_are_priced_and_keep_half_of_the_cycles_analog(tmp_path: Path) -> None:
     of = work(tmp_path, macro := NOISY.with_fields(weight_bits=6, input_bits=6))
     figures = CostFigures(of.model, Technology())

@@ -55,6 +55,17 @@ def test_a_study_gives_what_a_sweep_gives(make: Make) -> None:
     assert without_time(alone) == without_time(expected)
 
 
+def test_samples_of_a_group_are_resampled_together(network: nn.Module) -> None:
+    inputs, targets = own_images(40)
+    samples = TensorDataset(inputs.repeat_interleave(5, 0), targets.repeat_interleave(5))
+    alone = asim_lightning.study(network, samples, axes={"adc_bits": [4]}, fresh=True)
+    samples.groups = torch.arange(40).repeat_interleave(5)  # type: ignore[attr-defined]
+    together = asim_lightning.study(network, samples, axes={"adc_bits": [4]})
+    for one, other in zip(alone, together, strict=True):
+        assert (other.value, other.samples) == (pytest.approx(one.value), 200)
+        assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
 def test_noise_in_volts_is_what_the_same_percents_are() -> None:
     axes = {"adc_bits": [5, 8]}
     lsb, percent = (
