@@ -65,12 +65,12 @@ def read_codes(path: Path) -> GivenCodes:
             hex files.
     """
     if path.is_dir():
-        expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
-        settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
-        if expected["format"] == "csv":
-            found = read_codes(path / CODES)
-            return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"])
-        return _of_hex(path, expected, settings)
+        try:
+            return _of_folder(path, json.loads((path / EXPECTED).read_text(encoding="utf-8")))
+        except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path / EXPECTED} must be as `asim vectors` writes it, got {type(error).__name__}: {error}"
+            ) from error
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         head = next(lines, [])
@@ -91,6 +91,14 @@ def read_codes(path: Path) -> GivenCodes:
             f"{path} must have whole numbers in the column {_COLUMNS[column]}, got {values[row, column]:g}"
         )
     return GivenCodes(str(path), at, values[:, -1])
+
+
+def _of_folder(folder: Path, expected: dict[str, Any]) -> GivenCodes:
+    settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
+    if expected["format"] == "csv":
+        found = read_codes(folder / CODES)
+        return GivenCodes(str(folder), found.at, found.codes, settings, expected["macro"])
+    return _of_hex(folder, expected, settings)
 
 
 def _of_hex(folder: Path, expected: dict[str, Any], settings: dict[str, Any]) -> GivenCodes:

@@ -84,3 +84,13 @@ def test_codes_of_another_shape_are_refused(network: GivenNetwork, images: Tenso
     (tmp_path / "bad.csv").write_text("image,position,code\n1,2,3\n")
     with pytest.raises(ValueError, match="must have the columns image, position, tile, group, output"):
         read_codes(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "null", "{}", '{"layer": 1}', "{", '{"layer":"a","read":0,"chip":0,"ideal":0,"format":"hex"}'],
+)
+def test_a_folder_with_another_expected_json_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "expected.json").write_text(content)
+    with pytest.raises(ValueError, match=r"expected\.json must be as `asim vectors` writes it, got "):
+        read_codes(tmp_path)
