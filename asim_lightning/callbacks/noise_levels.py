@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit.units import canonical_quantity, noise_percent
 from asim_lightning.circuit.voltage import NOISE_AXES
-from asim_lightning.evaluation.results import AxisValue, Result, axis_text
+from asim_lightning.evaluation.results import AxisValue, Result, axis_text, noise_unit
 from asim_lightning.nn import Assignment
 from asim_lightning.table import Rows
 
@@ -25,16 +25,14 @@ class NoiseLevel:
         value: As the user wrote it.
         percent: Percent of full scale; None if it differs between macros.
         lsb: Steps of the ADC; None if it differs, or if a converter is ideal.
+        place: The position of the level on a chart: as written if all levels share LSB or mV, else percent, to four
+            digits, if it has one.
     """
 
     value: float | str
     percent: float | None
     lsb: float | None
-
-    @property
-    def place(self) -> AxisValue:
-        """The position of the level on a chart: percent, to four digits, if it has one."""
-        return self.value if self.percent is None else float(f"{self.percent:.4g}")
+    place: AxisValue
 
 
 def level_name(value: float | str) -> str:
@@ -65,13 +63,15 @@ def levels_on(assignments: Iterable[Assignment], axis: str, levels: Sequence[flo
             f"NoiseSweep changes nothing, because `plan.rules`, or learnt ranges of ADCs with noise in LSB, decide "
             f"`{axis}` for every layer on a macro; write `macro.{axis}` in % of full scale, and not in rules"
         )
-    found = []
+    found, in_percent = [], noise_unit(levels) in ("%", None)
     for level in levels:
         changed = [assignment.changed(**{axis: level}).macro for assignment in follow]
         percents = [getattr(macro, f"{axis}_percent") for macro in changed]
         codes = [macro.codes_of_full_scale for macro in changed]
         steps = [percent * top / 100 for percent, top in zip(percents, codes, strict=True) if top is not None]
-        found.append(NoiseLevel(level, _one(percents), _one(steps) if len(steps) == len(changed) else None))
+        percent, lsb = _one(percents), _one(steps) if len(steps) == len(changed) else None
+        place = level if percent is None or not in_percent else float(f"{percent:.4g}")
+        found.append(NoiseLevel(level, percent, lsb, place))
     are_ordered = all(each.percent is not None for each in found)
     return sorted(found, key=lambda each: each.percent or 0.0) if are_ordered else found
 

@@ -214,6 +214,10 @@ class MacroConfig:
             idle[f"votes {self.votes} while vote_levels is 0"] = ("vote_levels",)
         if levels and self.votes == 1:
             idle[f"vote_levels {levels} while votes is 1"] = ("votes",)
+        if self.votes > 1 and 0 < levels <= self.digital_levels:  # digital cycles are never voted
+            idle[f"vote_levels {levels} while digital_levels is {self.digital_levels}"] = (
+                "vote_levels", "digital_levels",
+            )  # fmt: skip
         if self.digital_adc and not self.digital_levels:
             idle["digital_adc while digital_levels is 0"] = ("digital_levels",)
         return idle if not kinds or any(map(static.is_set, kinds)) else {**idle, trim: kinds}

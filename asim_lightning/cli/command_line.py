@@ -20,6 +20,8 @@ _FILES = ("chip_file", "inl")
 _MERGE = "tag:yaml.org,2002:merge"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
 
+_OF_STUDY = "settings.json"
+"""A file in the folder of each study; its name in evaluation is not imported, because that takes time."""
 _WORD = re.compile(r"[A-Za-z][\w./-]*")
 _VALUES = ("true", "false", "yes", "no", "on", "off", "null")
 """Words that stand for something else."""
@@ -52,10 +54,17 @@ class Arguments:
 
     @property
     def run_name(self) -> str:
-        """Name of the run: the last recipe's, without suffix; "default" without recipes."""
+        """Name of the run: the last recipe's, without suffix; "default" without recipes.
+
+        A recipe that a study wrote, such as a doctor's plan-1.yaml, has the name of its folder in front of its own,
+        because other doctors have a plan-1.yaml, too.
+        """
         if self.saved_run is not None:
             return self.saved_run.parent.name
-        return self.recipes[-1].path.stem if self.recipes else "default"
+        if not self.recipes:
+            return "default"
+        path = self.recipes[-1].path.absolute()
+        return f"{path.parent.name}-{path.stem}" if (path.parent / _OF_STUDY).is_file() else path.stem
 
     @property
     def asks_for_help(self) -> bool:

@@ -49,9 +49,11 @@ def start_line(start: Start, trainer: Trainer, initial: str) -> str:
 
 
 def ended_by(start: Start, trainer: Trainer) -> str:
-    """The limit that a resumed fit has just reached, such as "max_epochs 2"; empty if there is none."""
+    """The limit that a resumed fit has reached or passed, such as "max_epochs 2"; empty if there is none."""
     limits = {"max_epochs": (start.epoch, trainer.max_epochs), "max_steps": (start.step, trainer.max_steps)}
-    return next((f"{name} {most}" for name, (done, most) in limits.items() if most == done), "")
+    return next(
+        (f"{name} {most}" for name, (done, most) in limits.items() if most is not None and 0 <= most <= done), ""
+    )
 
 
 def fit_arguments(

@@ -139,11 +139,11 @@ def _say_last(line: str) -> None:
 
 def _refuse(error: Exception) -> NoReturn:
     """Print the error in one line, and exit with code 2 if the user can mend it, else with 1."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    from asim_lightning.cli.wrong_types import one_line
+
+    said = one_line(str(error)) or type(error).__name__
     if said.startswith("Caught ") and (errors := re.findall(r"\n\w*Error: (.+)", str(error))):
         said = errors[-1]  # the last line of a worker's traceback has the error
-    if of_data := re.search(r"DataModule'>, <class 'NoneType'>\] Errors: - (.+) - Expected a <class 'NoneType'>", said):
-        said = of_data[1]  # jsonargparse would also take null
     if isinstance(error, OSError) and error.filename is not None:  # else the message is complete
         said = f"{error.filename} cannot be read or written: {error.strerror or type(error).__name__}"
     names = {each.__name__ for each in type(error).__mro__}

@@ -29,6 +29,7 @@ from asim_lightning.cli.main import kill_raises
 from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.setting_names import Names, check_arguments
+from asim_lightning.cli.unused_settings import unused_notes
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import give_indices_, input_of
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -292,12 +293,14 @@ class AsimCLI(CommandCLI):
         """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""
         model, start = self.config.model, self.start
         classes = start.settings.get("num_classes", model.num_classes)
+        adc = start.settings.get("train_adc", False)
         ways = {
             "model.plan.fold_batchnorm false": not model.plan.fold_batchnorm or is_folded(start.checkpoint),
             f"model.plan.rotate {rotation_of(start.checkpoint) or 'null'}": (
                 model.plan.rotate == rotation_of(start.checkpoint)
             ),
             f"model.num_classes {classes}": classes == model.num_classes,
+            f"model.train_adc {str(adc).lower()}": adc == model.train_adc,  # its groups have other parameters
             "resume true": self.config.resume,
         }
         if missing := [way for way, holds in ways.items() if not holds]:
@@ -319,6 +322,10 @@ class AsimCLI(CommandCLI):
         for setting, off in idle.items():
             if not any(name in varied for name in off):  # else the command itself switches it on
                 self.say(f"macro    no effect: {setting}")
+        backbone = self.config.model.backbone
+        named = None if backbone.network is not None else backbone.name
+        for note in unused_notes(self.arguments, self.by_flags, named, self.start.path is not None):
+            self.say(note)
         uses_images = self.config.get("technology.charging") != "fixed" and not self.config.get("validate")
         learnt = getattr(self.model, "hparams", {}).get("train_adc")  # a checkpoint has the ranges
         if not ({"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True) or learnt):

@@ -17,6 +17,7 @@ from asim_lightning.engine.chips.chip import Chip
 from asim_lightning.engine.chips.converters import Converters
 from asim_lightning.engine.chips.effects import converters_of
 from asim_lightning.engine.chips.places import Places
+from asim_lightning.engine.memory import free_bytes
 from asim_lightning.engine.noise_source import Noise
 from asim_lightning.engine.product import Product
 from asim_lightning.engine.quantizer import Quantizer
@@ -24,8 +25,8 @@ from asim_lightning.engine.stored_weights import StoredBits, Weights
 from asim_lightning.engine.torch_modes import is_recorded
 
 SomeProgram = TypeVar("SomeProgram", bound="Program")
-MOST_CELL_BYTES = 2**33
-"""Most memory for the cells of all programs of a process: 2 bytes for each bit of each weight."""
+_SHARE = 0.5
+"""Largest share of the memory, free or with cells, that the cells of all programs of a process keep."""
 
 
 class _OfCells(Protocol):
@@ -158,7 +159,8 @@ class ConvertingProgram(Program):
     def of_cells(self, shape: torch.Size, key: Hashable, make: Callable[[Cells], CellForm]) -> CellForm | None:
         """``make`` of the cells for weights of a shape, drawn at the first use; None if cells are equal.
 
-        They are drawn again at each call if all programs together would hold more than `MOST_CELL_BYTES`.
+        They are drawn again at each call, and are the same, if all programs together would hold more than half of the
+        memory that is free without cells; they take 2 bytes for each bit of each weight.
         """
         if not self.transfer.column.cell_sigma:
             return None
@@ -166,7 +168,10 @@ class ConvertingProgram(Program):
             return self.kept[shape, key]  # type: ignore[no-any-return]
         made = make(Cells(Places(self.chip, self.product, self.transfer, shape)))
         with _cells_lock:
-            if made.units.nbytes + sum(each.units.nbytes for each in _forms_of_cells) <= MOST_CELL_BYTES:
+            device = made.units.device
+            on_device = (each.units.nbytes for each in _forms_of_cells if each.units.device == device)
+            held = made.units.nbytes + sum(on_device)
+            if held <= _SHARE * (held + free_bytes(device)):
                 _forms_of_cells.add(made)
                 self.kept[shape, key] = made
         return made

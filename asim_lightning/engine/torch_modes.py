@@ -50,3 +50,13 @@ def is_exported() -> bool:
     torch.compile does not count: it calls Python for operations that it cannot record.
     """
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def is_exported_to_onnx() -> bool:
+    """Whether one of torch's two exporters records a network for ONNX."""
+    return is_exported() and _records_onnx()
+
+
+@torch.compiler.assume_constant_result  # torch's tracer of Python code takes torch's function for False
+def _records_onnx() -> bool:
+    return torch.onnx.is_in_onnx_export()

@@ -13,7 +13,7 @@ from asim_lightning.checks import check_choice, check_flag
 from asim_lightning.engine import Product, Program, Quantizer, Weights
 from asim_lightning.engine.exact import ExactProgram
 from asim_lightning.engine.quantizer import quantizes_in_torch
-from asim_lightning.engine.torch_modes import is_exported, is_recorded
+from asim_lightning.engine.torch_modes import is_exported_to_onnx, is_recorded
 from asim_lightning.nn.assignment import Assignment
 from asim_lightning.nn.input_range import InputRange, RangedLayer, row_range
 from asim_lightning.nn.layer_forms import check_plain, timms_form, torchs_class
@@ -123,7 +123,7 @@ class QuantizedLayer(RangedLayer):
 
     def check_values(self, x: Tensor) -> None:
         """Refuse values that are not finite, negative values of an unsigned layer, and an export to ONNX."""
-        if is_exported() and torch.onnx.is_in_onnx_export():
+        if is_exported_to_onnx():
             raise ValueError(
                 f"Layer `{self.name}` is quantised, and ONNX has no operators for its integers; use torch.export or "
                 'torch.jit.trace, or export the float network: set_fidelity_(model, "float") first'

@@ -122,9 +122,9 @@ class _Samples:
     ) -> None:
         self.layer = copy.deepcopy(layer).eval()
         self.layer.fidelity = "simulated"
-        if not all(x.numel() for x in inputs):
-            shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
-            raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got shape {shapes}")
+        if not inputs or not all(x.numel() for x in inputs):
+            got = "shape " + " and ".join(str(tuple(x.shape)) for x in inputs) if inputs else "no inputs"
+            raise ValueError(f"Layer `{layer.name}` needs at least one sample to verify, got {got}")
         with torch.no_grad():
             self.product, x, w = self.layer.quantized_operands(*inputs)
             self.step, ranges = self.layer.hold_ranges(*inputs)  # of all samples, even if fewer are computed

@@ -68,18 +68,12 @@ def read_codes(path: Path) -> GivenCodes:
             hex files, or its weights or inputs are not as they were written.
     """
     if path.is_dir():
-        expected = json.loads((path / EXPECTED).read_text(encoding="utf-8"))
-        for name, digest in expected["files"].items():
-            is_operand = "_weights." in name or "_inputs." in name
-            if is_operand and hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
-                raise ValueError(
-                    f"{path / name} must be as `asim vectors` wrote it, and was edited; replay takes other codes, not "
-                    "other weights or inputs"
-                )
-        settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
-        found = read_codes(path / CODES) if expected["format"] == "csv" else _of_hex(path, expected)
-        digests = expected.get("digests", {})
-        return GivenCodes(str(path), found.at, found.codes, settings, expected["macro"], digests)
+        try:
+            return _of_folder(path, json.loads((path / EXPECTED).read_text(encoding="utf-8")))
+        except (LookupError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path / EXPECTED} must be as `asim vectors` writes it, got {type(error).__name__}: {error}"
+            ) from error
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         head = next(lines, [])
@@ -100,6 +94,20 @@ def read_codes(path: Path) -> GivenCodes:
             f"{path} must have whole numbers in the column {_COLUMNS[column]}, got {values[row, column]:g}"
         )
     return GivenCodes(str(path), at, values[:, -1])
+
+
+def _of_folder(folder: Path, expected: dict[str, Any]) -> GivenCodes:
+    for name, digest in expected["files"].items():
+        is_operand = "_weights." in name or "_inputs." in name
+        if is_operand and hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise ValueError(
+                f"{folder / name} must be as `asim vectors` wrote it, and was edited; replay takes other codes, not "
+                "other weights or inputs"
+            )
+    settings = {name: expected[name] for name in ("layer", "read", "chip", "ideal")}
+    found = read_codes(folder / CODES) if expected["format"] == "csv" else _of_hex(folder, expected)
+    digests = expected.get("digests", {})
+    return GivenCodes(str(folder), found.at, found.codes, settings, expected["macro"], digests)
 
 
 def _of_hex(folder: Path, expected: dict[str, Any]) -> GivenCodes:

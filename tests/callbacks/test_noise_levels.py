@@ -8,6 +8,7 @@ import pytest
 from asim_lightning import MacroConfig
 from asim_lightning.callbacks.noise_levels import checked_levels, level_name, levels_on
 from asim_lightning.nn import Assignment
+from asim_lightning.report.tensorboard_curves import scalar_steps
 
 
 def on(**fields: Any) -> Assignment:
@@ -25,6 +26,16 @@ def test_levels_rise_and_know_percent_and_lsb() -> None:
     assert [level.percent for level in levels] == pytest.approx([0, 0.1, 100 / 255])
     assert [level.lsb for level in levels] == pytest.approx([0, 0.255, 1])
     assert [level.place for level in levels] == [0.0, 0.1, 0.3922]
+
+
+def test_levels_in_one_unit_keep_it_on_a_chart() -> None:
+    for unit, steps in (("lsb", "millilsb"), ("mV", "millimV")):
+        macro = on(adc_bits=8, full_scale_mv=600.0)
+        places = [level.place for level in levels_on([macro], "random_noise", [f"0.3 {unit}", 0, f"1 {unit}"])]
+        assert places == [0, f"0.3 {unit}", f"1 {unit}"]
+        tag, at = scalar_steps("random_noise", places)
+        assert tag.endswith(f"_in_{steps}")
+        assert list(at.values()) == [0, 300, 1000]
 
 
 def test_what_differs_between_macros_is_unknown() -> None:

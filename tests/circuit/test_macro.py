@@ -221,9 +221,12 @@ def test_idle_settings_change_no_answer_until_the_other_one_is_on() -> None:
         "digital_adc while digital_levels is 0": ("digital_levels",),
         "static.trim both while static.offset is 0 and static.gain is 0": ("offset", "gain"),
     }  # fmt: skip
-    on = {"vote_levels": 1, "digital_levels": 1, "static.offset": 1}
+    on = {"vote_levels": 2, "digital_levels": 1, "static.offset": 1}
     assert not idle.with_fields(**on).idle_settings
     assert idle.with_fields(votes=1, vote_levels=2).idle_settings["vote_levels 2 while votes is 1"] == ("votes",)
+
+    digital = {"vote_levels": 2, "digital_levels": 2}
+    assert set(idle.with_fields(**digital).idle_settings) >= {"vote_levels 2 while digital_levels is 2"}
 
     def answers(**fields: Any) -> torch.Tensor:
         torch.manual_seed(0)
@@ -235,6 +238,7 @@ def test_idle_settings_change_no_answer_until_the_other_one_is_on() -> None:
     off = {"votes": 1, "digital_adc": False, "static.trim": "none"}
     assert torch.equal(answers(), answers(**off))
     assert not torch.equal(answers(**on), answers(**on, **off))
+    assert torch.equal(answers(**digital), answers(**digital, votes=1))
 
 
 def test_equal_macros_have_equal_hashes() -> None:

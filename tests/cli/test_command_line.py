@@ -78,6 +78,17 @@ def test_a_file_comes_before_a_shipped_one_and_a_missing_one_names_the_nearest(f
     assert shipped_file("configs", "quickstart") == Path("quickstart")
 
 
+def test_plans_of_two_doctors_have_their_own_runs(folder: Path) -> None:
+    names = []
+    for doctor in ("doctor-11111111", "doctor-22222222"):
+        path = Path("runs/mine", doctor, "plan-1.yaml")
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        (path.parent / "settings.json").write_text("{}")
+        names.append(read(f"sweep -c {path}").run_name)
+    assert names == ["doctor-11111111-plan-1", "doctor-22222222-plan-1"]
+
+
 @pytest.mark.parametrize(
     ("args", "name"),
     [

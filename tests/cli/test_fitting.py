@@ -256,7 +256,8 @@ def test_last_is_the_newest_of_all_versions_and_a_finished_fit_has_nothing_left_
 
 def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: Asim, run: Run, folder: Path) -> None:
     resumes = ("fit", "-c", run.config, "--ckpt_path", run.checkpoint)
-    assert "but you have set Trainer(max_epochs=0)" in asim(*resumes, "--trainer.max_epochs", "0").error
+    answer = asim(*resumes, "--trainer.max_epochs", "0")
+    assert (answer.code, "`trainer.max_epochs 0` is reached" in answer.last) == (0, True)
     answer = asim(*resumes, "--resume", "false")
     assert answer.out.startswith(f"starts from the weights of {run.checkpoint} at epoch 0 of 1; `--resume true` ")
     (last,) = folder.glob("runs/*/version_*/checkpoints/last.ckpt")
@@ -264,6 +265,13 @@ def test_a_checkpoint_that_has_its_epochs_trains_nothing_or_starts_anew(asim: As
 
 
 # callbacks of the user's own
+
+
+def test_a_fit_whose_ranges_of_adcs_begin_or_end_to_be_trained_starts_anew(asim: Asim, run: Run, folder: Path) -> None:
+    of_chip = ("--model.train_adc", "true", "--model.train_noise_model", "chip")
+    answer = asim("fit", "-c", run.config, "--ckpt_path", run.checkpoint, *of_chip)
+    assert f"starts from the weights of {run.checkpoint} at epoch 0 of 1; `--model.train_adc false` " in answer.out
+    assert answer.code == 0
 
 
 def test_callbacks_of_a_fit_hold_one_that_saves_last() -> None:

@@ -101,7 +101,22 @@ FAMILIES = {
         "`data.init_args.test_image` is no setting; nearest: data.init_args.test_images",
     ),
     "group": ("--model.plan null", "`model.plan` must be a mapping of settings, or a YAML file of one, got null"),
-    "value": ("--model.plan.macro.adc_bits abc", 'Parser key "model.plan.macro.adc_bits": '),
+    "value": (
+        "--model.plan.macro.adc_bits abc",
+        "`model.plan.macro.adc_bits` must be a whole number or null, got abc",
+    ),
+    "value of an argument": (
+        "--data.test_images x",
+        "`test_images` of FashionMNIST must be a whole number or null, got x",
+    ),
+    "class of no class": (
+        "--trainer.callbacks [3]",
+        "`trainer.callbacks` must be a list or a Callback or null, got [3]",
+    ),
+    "value of a choice in a list": (
+        "--compare [flaot]",
+        "`compare` must be a Condition or one of 'float', 'quantized', 'simulated', got flaot",
+    ),
     "class": ("--data CIFAR10", "the following arguments are required: root"),
 }
 

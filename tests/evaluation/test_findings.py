@@ -173,7 +173,7 @@ def test_one_conversion_of_all_bits() -> None:
     model = network(linear(64), rows=64, adc_bits=8, input_bits=4, weight_parallel=True)
     nn.init.normal_(model.backbone[0].weight)
     each = found(model, torch.rand(8, 64))
-    assert set(each) == {"unused_range", "lost_codes"}
+    assert set(each) == {"coarse", "unused_range", "lost_codes"}
     assert each["unused_range"].numbers["csnr_gain"] > 6
     assert each["lost_codes"].numbers["bits"] == 14  # 64 * 15 * 7 = 6720 counts either way
 

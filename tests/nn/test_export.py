@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.onnx._internal.exporter._flags import set_onnx_exporting_flag
 
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.engine import noise_context
@@ -92,6 +93,10 @@ def test_a_quantised_layer_is_refused_by_name_where_torch_exports_to_onnx(tmp_pa
     layer.fidelity = "quantized"
     with pytest.raises(ValueError, match="is quantised, and ONNX has no operators for its integers"):
         torch.onnx.export(layer, (x,), str(tmp_path / "layer.onnx"), dynamo=False)
+    # the default exporter needs a package that the tests do without; it tries both ways, and shows the first error
+    for strict in (False, True):
+        with pytest.raises(Exception, match="is quantised, and ONNX has no operators for its integers"):
+            set_onnx_exporting_flag(torch.export.export)(layer, (x,), strict=strict)
 
 
 def test_a_kernel_as_large_as_the_traced_image_takes_larger_ones() -> None:

@@ -195,6 +195,8 @@ def test_messages() -> None:
     x = random(2, 8, 5, 5)
     with pytest.raises(ValueError, match=r"^`layer` must be a layer on a macro, such as CimConv2d, got QuantConv2d$"):
         verify(QuantConv2d(8, 6, 3), x)
+    with pytest.raises(ValueError, match=r"needs at least one sample to verify, got no inputs$"):
+        verify(CimLinear(4, 2, macro=MacroConfig()))
     with pytest.raises(ValueError, match=r"^Layer `stage.conv` needs at least one sample to verify, got shape \(0, 8"):
         verify(conv(SMALL), x[:0])
 

@@ -110,3 +110,13 @@ def test_vectors_of_other_weights_or_inputs_are_refused(
             read_codes(tmp_path)
         file.write_bytes(content)
     read_codes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", "null", "{}", '{"layer": 1}', "{", '{"layer":"a","read":0,"chip":0,"ideal":0,"format":"hex"}'],
+)
+def test_a_folder_with_another_expected_json_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "expected.json").write_text(content)
+    with pytest.raises(ValueError, match=r"expected\.json must be as `asim vectors` writes it, got "):
+        read_codes(tmp_path)
