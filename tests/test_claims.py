@@ -91,3 +91,13 @@ asim nothing
     assert [said.split()[:4] for command, said in outputs.items() if "left.py" in command] == [files]
     assert failed == ["exit status 2: asim nothing"]
     assert (Path.cwd(), list(tmp_path.iterdir())) == (tmp_path, [])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("quick", "run"), [(True, ["echo 0"]), (False, ["echo 0", "echo 1", "echo 2"])])
+def test_quick_leaves_out_what_is_marked_with_minutes(quick: bool, run: list[str]) -> None:
+    commands = [f"python --version && echo {number}" for number in range(3)]
+    page = f"```bash\n{commands[0]}\n{commands[1]}\n{commands[2]}  # takes a minute\n```"
+    claim = CLAIMS.Claim("page.md", "", commands[1], minutes=0.4)
+    outputs, failed = CLAIMS.outputs_of({"page.md": page}, [claim], quick)
+    assert ([each.partition(" && ")[2] for each in outputs], failed) == (run, [])
