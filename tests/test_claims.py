@@ -70,3 +70,34 @@ def test_tables_are_equal_line_by_line_without_some_columns() -> None:
     printed = "said\n" + text.replace("0.1", "0.7") + "\nmore"
     assert claim.judged(printed) == (True, "2 lines", "2 equal")
     assert claim.judged(printed.replace("91.2", "91.3")) == (False, "2 lines", "1 equal")
+
+
+@pytest.mark.process
+def test_commands_leave_nothing_in_the_folder_they_are_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run in a folder with the recipes and checkpoints, where files of a page's titled blocks are, too."""
+    monkeypatch.chdir(tmp_path)
+    page = """```python title="left.py"
+open("left.txt", "w").write("")
+```
+```bash
+python left.py && ls checkpoints/README.md configs/quickstart.yaml left.*
+asim nothing
+```"""
+    with CLAIMS.temporary_folder():
+        outputs, failed = CLAIMS.outputs_of({"page.md": page}, [], quick=True)
+    files = ["checkpoints/README.md", "configs/quickstart.yaml", "left.py", "left.txt"]
+    assert [said.split()[:4] for command, said in outputs.items() if "left.py" in command] == [files]
+    assert failed == ["exit status 2: asim nothing"]
+    assert (Path.cwd(), list(tmp_path.iterdir())) == (tmp_path, [])
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("quick", "run"), [(True, ["echo 0"]), (False, ["echo 0", "echo 1", "echo 2"])])
+def test_quick_leaves_out_what_is_marked_with_minutes(quick: bool, run: list[str]) -> None:
+    commands = [f"python --version && echo {number}" for number in range(3)]
+    page = f"```bash\n{commands[0]}\n{commands[1]}\n{commands[2]}  # takes a minute\n```"
+    claim = CLAIMS.Claim("page.md", "", commands[1], minutes=0.4)
+    outputs, failed = CLAIMS.outputs_of({"page.md": page}, [claim], quick)
+    assert ([each.partition(" && ")[2] for each in outputs], failed) == (run, [])

@@ -5,10 +5,10 @@ from types import ModuleType
 import pytest
 
 import asim_lightning
-from asim_lightning import callbacks, exchange
+from asim_lightning import callbacks, data, exchange
 
 
-@pytest.mark.parametrize("package", [asim_lightning, callbacks, exchange], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [asim_lightning, callbacks, data, exchange], ids=lambda package: package.__name__)
 def test_each_name_is_found_and_no_other(package: ModuleType) -> None:
     for name in package.__all__:
         assert getattr(package, name).__name__ == name

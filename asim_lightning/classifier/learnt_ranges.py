@@ -7,7 +7,6 @@ import torch
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.nn.calibration import kept_fidelities
-from asim_lightning.nn.count_histograms import count_histograms, fitted_range
 from asim_lightning.nn.inputs import Inputs, moved
 from asim_lightning.nn.learnt_range import LearntRange
 from asim_lightning.surgery import set_fidelity_
@@ -24,6 +23,8 @@ def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple
     layers = {name: layer for name, layer in learnt_layers(model.backbone).items() if not _range(layer).is_started}
     if not layers:
         return {}
+    from asim_lightning.nn.count_histograms import count_histograms, fitted_range  # most fits learn no range
+
     training = {module: module.training for module in model.modules()}
     with kept_fidelities(model.backbone):
         model.eval()

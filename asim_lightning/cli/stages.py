@@ -21,7 +21,6 @@ from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import EQUAL_CHIPS, Condition, chips_differ, noise_text, under
 from asim_lightning.evaluation.evaluate import evaluate_each
 from asim_lightning.evaluation.interval import difference_interval, mean_interval
-from asim_lightning.evaluation.layer_inputs import needed_layers
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.notes import measure_notes
 from asim_lightning.evaluation.results import KINDS, Kind, Outcomes, agreement, axes_text, stacked
@@ -120,6 +119,8 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
     check_whole("`trials`", trials, 1, 65535)
     if not given:
         raise ValueError("`compare` must be a list of one or more, such as [float, {macro: {adc_bits: 7}}], got []")
+    from asim_lightning.evaluation.layer_inputs import needed_layers  # most validations compare nothing
+
     needed_layers(cli.model, "`compare`")
     conditions, own = [], cli.model.chip
     for condition in (Condition(each) if isinstance(each, str) else each for each in given):

@@ -183,9 +183,9 @@ def validation_text(found: Validation) -> str:
     sound = replace(found, chips=tuple(each for each in found.chips if not each.note))
     parts = [
         _comparisons("column", found.chips),
-        f"{sound.within(1.5)} of {len(sound.chips)} rows without a note within 1.5, {sound.within(2.0)} within 2; of "
-        f"all, geometric mean {found.bias:.2f}, typical factor {found.typical_factor:.2f} (on the rows that it is "
-        "fitted to; one paper left out at a time: 1.47)",
+        f"{sound.within(1.5)} of {len(sound.chips)} rows without a note within 1.5, {sound.within(WIDE_FACTOR)} within "
+        f"{WIDE_FACTOR:g}, {sound.within(2.0)} within 2; of all, geometric mean {found.bias:.2f}, typical factor "
+        f"{found.typical_factor:.2f} (on the rows that it is fitted to; one paper left out at a time: 1.47)",
         _comparisons("component", found.components),
         _comparisons("V^2 of the supply", found.supplies),
         _comparisons("model at the supply", found.absolute),

@@ -8,19 +8,42 @@ Position: the number of a sample in a data set; samplers yield it, with the epoc
 Deviation: standard deviation of the pixels of a channel.
 """
 
-from asim_lightning.data.cifar import CIFAR10, CIFAR100
-from asim_lightning.data.colour import ColourDataModule
-from asim_lightning.data.datasets import IndexedDataset, InMemoryImages, Preparation
-from asim_lightning.data.fashion import FashionMNIST
-from asim_lightning.data.image_data_module import ImageDataModule
-from asim_lightning.data.image_folder import ImageFolder
-from asim_lightning.data.imagenet import ImageNet
-from asim_lightning.data.packaged import PackagedImageNet
-from asim_lightning.data.samplers import evaluation_sampler, training_sampler
-from asim_lightning.data.splits import ImageSplit
-from asim_lightning.data.text import Text
-from asim_lightning.data.transforms import RandomCropFlip
+from typing import TYPE_CHECKING
 
+from asim_lightning.lazy import lazy
+
+if TYPE_CHECKING:
+    from asim_lightning.data.cifar import CIFAR10, CIFAR100
+    from asim_lightning.data.colour import ColourDataModule
+    from asim_lightning.data.datasets import IndexedDataset, InMemoryImages, Preparation
+    from asim_lightning.data.fashion import FashionMNIST
+    from asim_lightning.data.image_data_module import ImageDataModule
+    from asim_lightning.data.image_folder import ImageFolder
+    from asim_lightning.data.imagenet import ImageNet
+    from asim_lightning.data.packaged import PackagedImageNet
+    from asim_lightning.data.samplers import evaluation_sampler, training_sampler
+    from asim_lightning.data.splits import ImageSplit
+    from asim_lightning.data.text import Text
+    from asim_lightning.data.transforms import RandomCropFlip
+
+_FILES = {
+    "CIFAR10": "cifar",
+    "CIFAR100": "cifar",
+    "ColourDataModule": "colour",
+    "FashionMNIST": "fashion",
+    "ImageDataModule": "image_data_module",
+    "ImageFolder": "image_folder",
+    "ImageNet": "imagenet",
+    "ImageSplit": "splits",
+    "InMemoryImages": "datasets",
+    "IndexedDataset": "datasets",
+    "PackagedImageNet": "packaged",
+    "Preparation": "datasets",
+    "RandomCropFlip": "transforms",
+    "Text": "text",
+    "evaluation_sampler": "samplers",
+    "training_sampler": "samplers",
+}
 __all__ = [
     "CIFAR10",
     "CIFAR100",
@@ -39,3 +62,6 @@ __all__ = [
     "evaluation_sampler",
     "training_sampler",
 ]
+
+# a command reads one data set
+__getattr__ = lazy(__name__, _FILES)

@@ -14,7 +14,6 @@ from torch import Tensor
 from asim_lightning.checks import built, check_flag, check_whole, named_class
 from asim_lightning.circuit import Transfer, transfer
 from asim_lightning.engine import ENGINES, Chip, Noise, Product, Weights, choose, reference, sums_of
-from asim_lightning.engine.expected import expected_error
 from asim_lightning.engine.noise import WORD, layer_key, philox
 from asim_lightning.engine.program import Tap
 from asim_lightning.quant import levels
@@ -95,6 +94,8 @@ class MacroNoise(TrainingNoise):
 
     def apply(self, y: Tensor, amount: float, normal: Callable[[], Tensor], operands: Callable[[], Operands]) -> Tensor:
         """See `TrainingNoise.apply`."""
+        from asim_lightning.engine.expected import expected_error  # only training and fidelity "estimated" need it
+
         given = operands()
         moments = expected_error(given.product, given.transfer, given.x, given.w)
         mean, deviation = (each if each.dim() == 0 else each.view(y.shape) for each in moments)

@@ -33,7 +33,6 @@ from asim_lightning.surgery.plan import Plan, Rule, matching
 from asim_lightning.surgery.probe import Probe, keep_example_, on_example, probe
 from asim_lightning.surgery.reasons import asked_to_stay, reasons, with_idle, with_parts, without_images
 from asim_lightning.surgery.replacement import follow_pact, is_signed, replacement
-from asim_lightning.surgery.rotate import find_rotation, rotate_
 from asim_lightning.surgery.samples import find_samples
 from asim_lightning.surgery.settings import place_tiles_, set_fidelity_
 
@@ -94,8 +93,11 @@ def convert_(model: nn.Module, plan: Plan, example: Inputs | None = None) -> Con
         undo.callback(
             replace_, model, replace_(model, {name: PACT().train(relu.training) for name, relu in relus.items()})
         )
-        rotation = None if plan.rotate is None else find_rotation(model, plan.rotate, example)
-        if rotation:
+        rotation = None
+        if plan.rotate is not None:
+            from asim_lightning.surgery.rotate import find_rotation, rotate_  # few plans rotate
+
+            rotation = find_rotation(model, plan.rotate, example)
             undo.callback(rotate_(model, rotation))
         undo.callback(replace_, model, replace_(model, find_multiheads(model)))
         report = _convert(model, plan, example)

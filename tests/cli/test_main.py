@@ -106,7 +106,7 @@ def test_a_validation_loads_no_study_report_or_cost(written: Write, folder: Path
     )
     assert done.returncode == 0, done.stderr
     ours = [name.split(".") for name in done.stdout.splitlines()[-1].split() if name.startswith("asim_lightning.")]
-    assert len(ours) < 185
+    assert len(ours) < 172
     unused = ["bench", "cost", "exploration", "report"]
     assert [name for name in ours if name[1] in unused or (name[1] == "exchange" and len(name) > 2)] == []
 

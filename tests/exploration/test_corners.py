@@ -248,7 +248,7 @@ def test_what_a_search_does_not_take(tmp_path: Path) -> None:
         search(tmp_path, None)
 
 
-@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_search_at_corners_goes_on(tmp_path: Path) -> None:
     corners = {
