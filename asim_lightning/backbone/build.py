@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from asim_lightning.backbone.config import BackboneConfig
+from asim_lightning.hub import asked_once
 from asim_lightning.resources import PACKAGE, local_path
 
 _MISSING = {"transformers": "; pip install '.[lm]' in the checkout installs it"}
@@ -66,7 +67,8 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
     inside = {name: each for name, each in arguments.items() if isinstance(each, str) and each.startswith(PACKAGE)}
     arguments = {**arguments, **{name: str(local_path(each)) for name, each in inside.items()}}
     try:
-        model = make(**arguments)
+        with asked_once():
+            model = make(**arguments)
     except Exception as error:  # of any kind, as in timm's code
         raise ValueError(f"`model.backbone.kwargs` does not fit {path}: {_reason(error)}") from None
     if not isinstance(model, nn.Module):

@@ -40,6 +40,8 @@ class NoiseRamp(Callback):
         [0.0, 0.0, 0.5, 1.0, 1.0]
     """
 
+    METRIC = "cim/train_noise"
+
     def __init__(
         self,
         end: float,
@@ -90,4 +92,4 @@ class NoiseRamp(Callback):
             per_epoch = steps_of_an_epoch(trainer)
             amount = self.noise(trainer.global_step / per_epoch, total / per_epoch)
         set_train_noise_(pl_module, amount)
-        pl_module.log("cim/train_noise", amount)
+        pl_module.log(self.METRIC, amount)

@@ -14,6 +14,7 @@ from lightning.fabric.plugins import CheckpointIO, TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
+    EarlyStopping,
     LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
@@ -21,16 +22,25 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from asim_lightning.callbacks import LastCheckpoint, NetworkSummary, NoiseRamp, RangeCalibration, SimulatedAccuracy
+from asim_lightning.callbacks import (
+    LastCheckpoint,
+    NetworkSummary,
+    NoiseRamp,
+    RangeCalibration,
+    SimulatedAccuracy,
+)
 from asim_lightning.callbacks.own_module import OwnBest, OwnRanges
 from asim_lightning.callbacks.simulated_accuracy import accuracy_of_training
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.optimizer import steps_of_an_epoch
+from asim_lightning.classifier.outcome import TRAINING_LOSS
 from asim_lightning.cli.command_line import shorter_path
 from asim_lightning.cli.weights import Start
 from asim_lightning.whole_file import write_lines, write_whole
 
 _LAST = LastCheckpoint.NAME
+_OURS = ("lightning", "asim_lightning")
+"""Packages whose callbacks log known metrics."""
 _LOGGED_EVERY = 50
 """Most optimizer steps from one log entry to the next, if `trainer.log_every_n_steps` is not given."""
 
@@ -77,6 +87,7 @@ def fit_arguments(
         found["plugins"] = plugins if writes else [*plugins, WholeFiles()]
     else:
         callbacks, said = with_accuracy(callbacks, model, chooses=False)
+    _check_monitors(callbacks, model)
     if given.get("logger") in (None, True):
         found["logger"] = _loggers(folder, start)
     logs = given.get("logger") is None or given["logger"]
@@ -89,6 +100,30 @@ def fit_arguments(
     if isinstance(model, CimClassifier) and kind in ("macro", "chip") and not _is_noisy(model, callbacks):
         said.append(f"noise    none at the start, because `model.train_noise` is 0 (`train_noise_model` {kind})")
     return {**found, "callbacks": callbacks}, said
+
+
+def _check_monitors(callbacks: Sequence[Callback], model: LightningModule) -> None:
+    """Refuse a metric that nothing logs, which Lightning would find out after the first epoch.
+
+    A user's module or callback may log any name.
+    """
+    if type(model) is not CimClassifier or any(type(each).__module__.split(".")[0] not in _OURS for each in callbacks):
+        return
+    among = (int(name.removeprefix("val_top")) for name in model.means if name.startswith("val_top"))
+    means = [model.outcome.logged_as("val", model.fidelity == "estimated", k) for k in among]
+    names, begin = [*means, "val/loss", SimulatedAccuracy.METRIC, TRAINING_LOSS], ["lr-"]
+    begin += [f"{each.prefix}/" for each in callbacks if hasattr(each, "prefix")]  # a NoiseSweep, slow to import
+    begin += ["adc_step/", "adc_low/"] if model.hparams["train_adc"] else []
+    if any(isinstance(each, NoiseRamp) for each in callbacks):
+        names.append(NoiseRamp.METRIC)
+    for each in callbacks:
+        if not isinstance(each, (EarlyStopping, ModelCheckpoint)) or not getattr(each, "strict", True):
+            continue
+        if each.monitor is not None and each.monitor not in names and not each.monitor.startswith(tuple(begin)):
+            raise ValueError(
+                f"`monitor` of {type(each).__name__} must be a logged metric, {', '.join(dict.fromkeys(names))}, got "
+                f"{each.monitor!r}"
+            )
 
 
 def _is_noisy(model: CimClassifier, callbacks: Sequence[Callback]) -> bool:

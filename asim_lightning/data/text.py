@@ -17,6 +17,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.data.draws import positions_and_epochs
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.data.splits import ImageSplit, SplitName
+from asim_lightning.hub import asked_once
 from asim_lightning.nn.inputs import TokenWindows
 from asim_lightning.resources import local_path
 
@@ -227,7 +228,8 @@ class Text(ImageDataModule, TokenWindows):
         where = {"local_files_only": True} if folder.is_dir() else {}  # a folder needs no network
         name = str(folder) if folder.is_dir() else self.tokenizer
         try:
-            found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
+            with asked_once():
+                found: Any = AutoTokenizer.from_pretrained(name, **where, **self.tokenizer_kwargs)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"`tokenizer` must be {CHARACTERS}, {BYTES}, a folder or package:NAME with a tokenizer of transformers "

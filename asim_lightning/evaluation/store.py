@@ -124,6 +124,10 @@ class Store:
         stored = self._values("SELECT result FROM points WHERE run = ? AND point = ?", run, point)
         return stored[0] if stored else None
 
+    def remove_point(self, run: str, point: str) -> None:
+        """Remove a point of a run; its trials stay."""
+        self._execute("DELETE FROM points WHERE run = ? AND point = ?", run, point, write=True)
+
     def clear_points(self, run: str) -> None:
         """Remove all points of a run; their trials stay."""
         self._execute("DELETE FROM points WHERE run = ?", run, write=True)

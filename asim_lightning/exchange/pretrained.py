@@ -13,6 +13,7 @@ from asim_lightning.exchange.account import imported
 from asim_lightning.exchange.layouts import Network
 from asim_lightning.exchange.read import WeightFile, read_weights
 from asim_lightning.exchange.recognise import recognise
+from asim_lightning.hub import asked_once
 from asim_lightning.resources import PACKAGE
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".pkl", ".ckpt", ".tar")
@@ -56,7 +57,8 @@ def _download(config: BackboneConfig) -> WeightFile:
     check_tag(config)
     name = timm_weights(config) or config.name
     try:
-        return WeightFile(name, timm.create_model(name, pretrained=True, **config.kwargs).state_dict())
+        with asked_once():
+            return WeightFile(name, timm.create_model(name, pretrained=True, **config.kwargs).state_dict())
     except Exception as error:  # of the hub, of the network, of the disk
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(

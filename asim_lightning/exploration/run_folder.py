@@ -65,9 +65,19 @@ class RunFolder:
         """Remove all results of the run; their trials stay."""
         self.store.clear_points(self.path.name)
 
+    def leave_out(self, results: Sequence[Result]) -> None:
+        """Remove results of files that have changed since, with a message; their trials stay."""
+        for result in results:
+            self.store.remove_point(self.path.name, _name(result))
+        if count := len(results):
+            said = (
+                f"left out {count:,} row{'s' * (count > 1)} of earlier commands, because their file has changed since"
+            )
+            self.notes += (f"store    {said}",)
+
     def keep(self, result: Result) -> None:
         """Store the result of a point, and write the run's table now and then."""
-        point = canonical_json({"axes": result.axes, "kind": result.kind})
+        point = _name(result)
         if result.chips and (stored := self.store.point(self.path.name, point)) is not None:
             result = result.with_chips_of(Result.of_json(stored))
         self.store.keep_point(self.path.name, point, result.trials, asdict(result))
@@ -89,6 +99,11 @@ class RunFolder:
         traded = {name: tuple(values) for name, values in traded.items()}
         run = Run(self.path, self.results(), **traded)
         write_lines(self.path / RESULTS, result_rows(run, list(dict.fromkeys([*self.names, *run.axes]))), "\n")
+
+
+def _name(result: Result) -> str:
+    """The name of a point in the store."""
+    return canonical_json({"axes": result.axes, "kind": result.kind})
 
 
 def _changes(store: Store, made: Fingerprint) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +33,10 @@ from asim_lightning.lightning_private import works_elsewhere
 
 REFERENCES: tuple[Kind, ...] = ("float", "quantized")
 """The kinds of points without a macro."""
+_DIGITS = 12
+"""Digits of a key in the name of a point's computation."""
+_FILES = (CHECKPOINT, "column_args")
+"""Axes whose values may name files, also in a rule for some layers."""
 Say = Callable[[str], None]
 """Takes a line for the user."""
 Read = Sequence[Sequence[Outcomes]]
@@ -148,6 +153,8 @@ class Study:
         if settings.corners:
             described["corners"] = {name: work.corners.fields[name] for name in settings.corners}
         folder = RunFolder(work, store, settings.kind, settings.axes, prints[0], described)
+        if work.trainer.is_global_zero and any(map(_names_files, settings.axes)):
+            folder.leave_out([each for each in folder.results() if _is_of_older_file(each, trials)])
         return cls(work, settings, points, folder, trials, weights, costs)
 
     def planned(self, asked: Point | Look) -> list[Planned]:
@@ -235,7 +242,7 @@ class Study:
         """
         measure, images, kind = Measure.of_module(self.work.model), planned.of.images, planned.kind
         result = Result.of(axes, kind, [read for reads in chips for read in reads], measure)
-        result = replace(result, point=planned.of.key(axes, kind)[:12])
+        result = replace(result, point=planned.of.key(axes, kind)[:_DIGITS])
         if images.may_end(kind) and images.needed is not None:
             sequence = hypergeometric_interval(sum(result.right), result.images, len(images.needed))
             result = replace(result, low=sequence.low, high=sequence.high, differing=None)
@@ -269,6 +276,24 @@ class Study:
         if self.costs is not None:
             write_layers(self.costs, self.folder)
         return replace(read_run(self.folder.path), results=tuple(results))
+
+
+def _names_files(axis: str) -> bool:
+    return axis.rpartition(".")[2] in _FILES
+
+
+def _is_of_older_file(result: Result, trials: Mapping[str | None, Trials]) -> bool:
+    """Whether an axis of an earlier result names a file whose content was another one then.
+
+    Other contents are in the name of the run's folder. A checkpoint that this call does not ask for is not looked at,
+    and neither is a file that is gone.
+    """
+    of = trials.get(checkpoint_of(result.axes))
+    if of is None or not any(map(_names_files, result.axes)):
+        return False
+    with suppress(ValueError):
+        return of.key(of_network(result.axes), result.kind)[:_DIGITS] != result.point
+    return False
 
 
 def paired_difference(chips: Read, reference: Outcomes, measure: Measure) -> Interval:

@@ -117,6 +117,33 @@ def test_metrics_of_the_users_callbacks_are_monitored_and_end_a_fit(asim: Asim, 
     assert "\nstopped  by EarlyStopping in epoch 0: Stopping threshold reached: mine/score = 0.5" in answer.out
 
 
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ModelCheckpoint"])
+def test_a_metric_that_nothing_logs_is_refused_before_a_fit(kind: str, asim: Asim, written: Write) -> None:
+    error = asim("fit", "-c", written(trainer__callbacks=[callback(kind, monitor="val/accuracy")])).error
+    assert error.startswith(f"`monitor` of {kind} must be a logged metric, val/acc, ")
+    assert error.endswith("got 'val/accuracy'")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "others"),
+    [
+        ("cim/train_noise", [callback("NoiseRamp", end=1.0)]),
+        ("noise/acc_mean", [callback("NoiseSweep", levels=[0, 0.1])]),
+        ("val/loss", []),
+        ("val/acc5", []),
+        ("train/loss", []),
+        ("lr-SGD", []),
+    ],
+)
+def test_every_metric_that_is_logged_may_be_monitored(
+    monitor: str, others: list[dict[str, Any]], asim: Asim, written: Write
+) -> None:
+    callbacks = [*others, callback("EarlyStopping", monitor=monitor)]
+    answer = asim("fit", "-c", written(trainer__callbacks=callbacks))
+    assert (answer.code, answer.err) == (0, "")
+
+
 def test_a_fit_for_the_macro_says_what_it_monitors_and_a_fast_run_leaves_nothing(asim: Asim, written: Write) -> None:
     path = written(model__train_noise=1.0, model__train_noise_model="macro", trainer__callbacks=[])
     first = asim("fit", "-c", path, "--trainer.fast_dev_run", "true").out.splitlines()[0]

@@ -1,11 +1,14 @@
 """A study asks a method for points, computes each trial once, and loses none, whoever stops it or works next to it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from asim_lightning import MacroConfig
+from asim_lightning import MacroConfig, Plan, Results, study
 from asim_lightning.evaluation.binomial import hypergeometric_interval
+from asim_lightning.evaluation.run import read_run
 from asim_lightning.exploration.publish import publish
 from asim_lightning.exploration.running import time_left
 from tests.exploration.conftest import (
@@ -101,3 +104,33 @@ def test_the_time_that_is_left_is_of_trials_that_no_record_has(
     said: list[str] = []
     search(**options).run(said.append, progress=False)
     assert said[1:] == [f"time     {left} after 1 by 1"]  # after what is of the sweep
+
+
+def test_rows_of_an_edited_file_are_left_out(tmp_path: Path) -> None:
+    network, data = torch.nn.Sequential(torch.nn.Linear(4, 2)), (torch.rand(20, 4), torch.arange(20) % 2)
+    edited, kept = (str(tmp_path / name) for name in ("edited.csv", "kept.csv"))
+
+    def written(file: str, one: float) -> None:
+        codes = (0, one, 2, 3)
+        lines = (f"{count},{code},{0.5 * (code % 1 > 0)}\n" for count, code in enumerate(codes))
+        Path(file).write_text("count,mean,std\n" + "".join(lines))
+
+    def studied(*vote_levels: int) -> Results:
+        axes = {"vote_levels": vote_levels, "column_args": [{"file": edited}, {"file": kept}]}
+        return study(network, data, axes=axes, plan=plan, folder=tmp_path / "runs")
+
+    def listed(folder: Path) -> list[tuple[Any, ...]]:
+        points = [each for each in read_run(folder).results if each.kind == "simulated"]
+        return [(each.axes["vote_levels"], each.axes["column_args"]["file"]) for each in points]  # type: ignore[index]
+
+    for file in (edited, kept):
+        written(file, 1)
+    plan = Plan(MacroConfig(rows=3, adc_bits=2, column="measured", column_args={"file": kept}))
+    folder = studied(0, 1).folder
+    written(edited, 1.5)
+    assert "left out 2 rows of earlier commands" in str(again := studied(2))
+    assert again.folder == folder
+    assert listed(folder) == [(0, kept), (1, kept), (2, edited), (2, kept)]
+    written(edited, 1)  # trials of the first content are still in the store
+    assert "left out 1 row " in str(studied(0))
+    assert listed(folder) == [(0, kept), (1, kept), (2, kept), (0, edited)]
