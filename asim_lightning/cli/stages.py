@@ -152,8 +152,9 @@ def _compare(cli: AsimCLI, given: Sequence[Condition | Kind], trials: int) -> No
         return "\n".join(said)
 
     evaluate_each(cli.trainer, cli.model, cli.datamodule, conditions, trials, line, cli.say, "val")
-    for note in measure_notes(measure, len(next(iter(known.values()))[0].value)):
-        cli.say(f"note     {note}")
+    for reads in [*known.values()][:1]:  # only the first process has any
+        for note in measure_notes(measure, len(reads[0].value)):
+            cli.say(f"note     {note}")
 
 
 def _against(measure: Measure, reads: Sequence[Outcomes], others: Mapping[Kind, Sequence[Outcomes]]) -> str:
