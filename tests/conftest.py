@@ -29,6 +29,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--without-kernels", action="store_true", help="leave out tests of the C++ kernels, where none are built"
     )
+    parser.addoption(
+        "--most-level", help="as on a processor whose best level of instructions is this one, such as portable"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (most := config.getoption("--most-level")) is not None:
+        from asim_lightning.engine.native import library
+
+        runs = library.processor_levels()
+        if most not in runs:
+            raise pytest.UsageError(f"--most-level must be {', '.join(runs)} on this processor, got {most}")
+        portable = library.library("portable")
+        portable.asim_processor_level = lambda: runs.index(most)  # type: ignore[method-assign]
+        library.library.cache_clear()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
