@@ -4,12 +4,13 @@ tests/test_lightning_private.py fails when Lightning renames a part of it, and s
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.trainer.connectors.data_connector import _DataConnector
 from lightning.pytorch.trainer.states import RunningStage, TrainerFn
 
 # Lightning calls torch by an old name: a warning in every script and notebook that no user can mend
@@ -33,6 +34,31 @@ class EvaluationLoop(_EvaluationLoop):
     def loaders(self) -> list[Any]:
         """The loaders of the images, after ``setup_data``; one empty loader if no image is asked for."""
         return self._combined_loader.flattened if self._combined_loader is not None else [[]]
+
+
+class _ChangedLoaders(_DataConnector):
+    """Lightning's preparation of a loader for a loop of the trainer, with a change of the loader."""
+
+    def __init__(self, trainer: Trainer, train: Callable[[Any], Any], evaluate: Callable[[Any], Any]) -> None:
+        super().__init__(trainer)
+        self.__dict__.update(trainer._data_connector.__dict__)  # the data of the fit may be attached already
+        self._train, self._evaluate = train, evaluate
+
+    def _prepare_dataloader(self, dataloader: object, shuffle: bool, mode: RunningStage) -> object:
+        if mode == RunningStage.TRAINING:  # its sampler is divided among processes then
+            return self._train(super()._prepare_dataloader(dataloader, shuffle, mode))
+        return super()._prepare_dataloader(self._evaluate(dataloader), shuffle, mode)
+
+
+def change_loaders_(trainer: Trainer, train: Callable[[Any], Any], evaluate: Callable[[Any], Any]) -> None:
+    """Have the loops of a trainer read changed loaders.
+
+    Args:
+        trainer: A trainer whose loops have not asked for loaders yet.
+        train: Gives the loader to read instead of a loader for training.
+        evaluate: Gives the loader to read instead of a loader for validation, test or prediction.
+    """
+    trainer._data_connector = _ChangedLoaders(trainer, train, evaluate)
 
 
 def trainer_of(module: LightningModule) -> Trainer | None:

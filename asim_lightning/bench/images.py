@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.batches import unpack
+from asim_lightning.data.given import with_indices
 from asim_lightning.nn.inputs import shapes_text
 
 _MOST_BYTES = 2**30
@@ -43,7 +44,7 @@ def read_images(data: Any, count: int) -> BenchImages:
         ValueError: There is no test image, or a batch is not (images, labels, indices).
     """
     images, ids, found = [], [], 0
-    for batch in data.test_dataloader():
+    for batch in with_indices(data.test_dataloader()):
         part, _, indices = unpack(batch, None)
         if not isinstance(part, Tensor):
             raise ValueError(f"asim bench times networks with one input, got inputs of shapes {shapes_text(part)}")

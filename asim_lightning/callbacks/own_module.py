@@ -1,4 +1,4 @@
-"""What a fit of a user's LightningModule gets without asking: input ranges, and the checkpoint of its best epoch."""
+"""What a fit of a user's module or data gets without asking: input ranges, a best epoch, and repeatable batches."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,12 +9,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
+from asim_lightning.classifier import CimClassifier
+from asim_lightning.classifier.batches import step_seed
 from asim_lightning.classifier.processes import synchronize_ranges
+from asim_lightning.data.given import with_indices
+from asim_lightning.data.loader import RepeatableLoader, TrainingLoader
+from asim_lightning.lightning_private import change_loaders_
 from asim_lightning.nn.calibration import observed, quantized_layers
 from asim_lightning.nn.inputs import batch_size, copied
 from asim_lightning.nn.quantized import QuantizedLayer
 
+_BATCHES = "own_batches"
+"""Key of the seed and of the loaders' states in a checkpoint."""
 _MODES = {
     "val/acc": "max", "val_acc": "max", "val/accuracy": "max", "val_accuracy": "max", "val/loss": "min",
     "val_loss": "min",
@@ -96,6 +104,63 @@ class OwnRanges(Callback):
 def _calibrated(module: nn.Module) -> list[QuantizedLayer]:
     """Layers that use a calibrated range."""
     return [each for each in quantized_layers(module).values() if each.calibrated]
+
+
+class OwnBatches(Callback):
+    """Makes a fit of a user's module or data that is stopped and resumed the same as a fit that is never stopped.
+
+    The training loaders of a user become `RepeatableLoader`, whose state is in each checkpoint. Before each step of a
+    user's module torch is seeded by seed, step, batch and process, as `CimClassifier` does itself.
+
+    Args:
+        indexed: Whether batches become ``(inputs, targets, indices)``.
+    """
+
+    def __init__(self, indexed: bool) -> None:
+        self._indexed, self._seed, self._resumed = indexed, 0, list[dict[str, int]]()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Change the loaders of the trainer, and take the seed of the first process."""
+        change_loaders_(trainer, self._prepared, with_indices if self._indexed else lambda loader: loader)
+        self._seed = trainer.strategy.broadcast(torch.initial_seed())
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the loaders continue in the epoch of the checkpoint, also if Lightning asked for them before it."""
+        for loader, state in zip(_repeatable(trainer), self._resumed, strict=False):
+            loader.load_state_dict(state)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an epoch of the loaders."""
+        for each in _repeatable(trainer):
+            each.set_epoch(trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed the draws of a step of a user's module."""
+        if not isinstance(pl_module, CimClassifier):
+            torch.manual_seed(step_seed(self._seed, trainer.global_step, batch_idx, trainer.global_rank))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Save the seed, and the state of each loader."""
+        whole = trainer.num_training_batches  # of an epoch, even if it is limited
+        states = [each.state_dict() for each in _repeatable(trainer)]
+        ended = [{**each, "batches": 0 if each["batches"] >= whole else each["batches"]} for each in states]
+        checkpoint[_BATCHES] = {"seed": self._seed, "loaders": ended}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the seed and the states; an older checkpoint has none."""
+        kept = checkpoint.get(_BATCHES, {"seed": self._seed, "loaders": []})
+        self._seed, self._resumed = kept["seed"], kept["loaders"]
+
+    def _prepared(self, loader: Any) -> Any:
+        """The loader to train on instead of a user's loader, or the package's own."""
+        if isinstance(loader, TrainingLoader):
+            return loader
+        loader = with_indices(loader) if self._indexed else loader
+        return RepeatableLoader(loader, self._seed) if RepeatableLoader.takes(loader) else loader
+
+
+def _repeatable(trainer: Trainer) -> list[RepeatableLoader]:
+    return [each for each in tree_leaves(trainer.train_dataloader) if isinstance(each, RepeatableLoader)]
 
 
 class OwnBest(ModelCheckpoint):

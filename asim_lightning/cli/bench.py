@@ -19,6 +19,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.cli.command_line import write_text
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import prepare
+from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import evaluate
 from asim_lightning.evaluation.interval import Interval, difference_interval, mean_interval
@@ -149,7 +150,9 @@ def _verify_published(cli: AsimCLI, code: PublishedCode, layers: dict[str, OnMac
     """Print the accuracy with our layers and with the published ones, on the same images, and their difference."""
 
     def answers() -> NDArray[Any]:
-        return evaluate(cli.trainer, cli.model, cli.datamodule.test_dataloader(), Condition()).value[:, None]
+        return evaluate(cli.trainer, cli.model, with_indices(cli.datamodule.test_dataloader()), Condition()).value[
+            :, None
+        ]
 
     ours = answers()
     print(f"ours       {_percent(mean_interval(ours, True))}", flush=True)

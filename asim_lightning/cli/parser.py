@@ -16,6 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from asim_lightning import callbacks
 from asim_lightning.callbacks import ImageValues, LastCheckpoint, PredictionWriter
+from asim_lightning.callbacks.own_module import OwnBatches
 from asim_lightning.circuit.presets import Preset, preset
 from asim_lightning.classifier import CimClassifier
 from asim_lightning.classifier.arguments import image_size_of
@@ -31,7 +32,7 @@ from asim_lightning.cli.options import add_options, own_options, take_options, w
 from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.unused_settings import unused_notes
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
-from asim_lightning.data.given import give_indices_, input_of
+from asim_lightning.data.given import input_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.evaluation.target import target_texts
@@ -141,6 +142,7 @@ class CommandCLI(LightningCLI):
             self.notes += said
         else:
             found = evaluation_arguments(given)
+        found["callbacks"].append(OwnBatches(isinstance(self.model, CimClassifier)))
         if self.command != "fit" and isinstance(self.model, CimClassifier):
             predicts = self.command == "predict"
             found["callbacks"] += [PredictionWriter(self.run_folder / PREDICTIONS) if predicts else ImageValues()]
@@ -286,8 +288,6 @@ class AsimCLI(CommandCLI):
                 backbone.input_shape, backbone.input_values = input_of(data)
         super().instantiate_classes()
         self.config.data = given
-        if not isinstance(self.datamodule, ImageDataModule) and self.datamodule is not None:
-            give_indices_(self.datamodule)
 
     def _settle_resume(self) -> None:
         """Start from the weights only, if the user asks for it or the optimizer's state is of another network."""

@@ -9,6 +9,7 @@ from asim_lightning.checks import check_whole
 from asim_lightning.classifier.batches import unpack
 from asim_lightning.cli.parser import AsimCLI
 from asim_lightning.cli.weights import prepare
+from asim_lightning.data.given import with_indices
 from asim_lightning.engine import ENGINES
 from asim_lightning.evaluation.measure import Measure
 from asim_lightning.silicon.folder import write_folder
@@ -119,7 +120,7 @@ def _layer(cli: AsimCLI, name: str | None) -> str:
 def _images(cli: AsimCLI, places: list[int]) -> tuple[Any, Any, list[int]]:
     """Test images at some places, with their labels, and the indices that number their noise."""
     prepare(cli.trainer, cli.model, cli.datamodule)
-    loader = cli.datamodule.test_dataloader()
+    loader = with_indices(cli.datamodule.test_dataloader())
     for place in places:
         check_whole("`images`", place, 0, len(loader.dataset) - 1)
     if not places or len({*places}) < len(places):

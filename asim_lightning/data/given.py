@@ -1,8 +1,6 @@
 """A user's samples for evaluation, each with its target and its index."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from types import MethodType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +9,17 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
 
 from asim_lightning.checks import check_whole
 from asim_lightning.data.datasets import IndexedDataset
-from asim_lightning.data.loader import RepeatableLoader
+from asim_lightning.data.loader import settings_of
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.data.text import Text
 from asim_lightning.nn.inputs import tensors_of
 
 _BATCH = 64
-_PLACES = "asim_places"
-"""Key of the state of training loaders in the state of a user's data module."""
 _TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _ORDER = 0
 """Seed of the choice of samples if not all are used."""
@@ -75,85 +71,22 @@ class GivenData(LightningDataModule):
         )
 
 
-def give_indices_(data: LightningDataModule) -> None:
-    """Make the loaders of a user's data module give ``(inputs, targets, indices)``, in place.
+def with_indices(loaders: Any) -> Any:
+    """A loader of ``(inputs, targets, indices)`` with the batches of a user's loader; for several loaders, several.
 
-    A training loader is a `RepeatableLoader`, whose place is in the checkpoints of a fit. A loader stays as it is if
-    its samples are not pairs or cannot be indexed.
+    A loader stays as it is if it is indexed already, if its samples are not pairs, or if they cannot be indexed.
     """
-    place = _KeptPlace(data)
-    for stage in ("train", "val", "test", "predict"):
-        name = f"{stage}_dataloader"
-        own = getattr(type(data), name)
-        if own is not getattr(LightningDataModule, name):
-            kind = RepeatableLoader if stage == "train" else DataLoader
-            loaders = functools.partial(_all_with_indices, MethodType(own, data), kind)  # it can be pickled
-            setattr(data, name, functools.partial(place.restored, loaders) if stage == "train" else loaders)
-
-
-class _KeptPlace:
-    """State of the training loaders of a user's data module in checkpoints, next to the state of the module itself.
-
-    Lightning restores the state of a loader only if a fit continues in the middle of an epoch, and has not asked for
-    the loader before.
-    """
-
-    def __init__(self, data: LightningDataModule) -> None:
-        self._data, self._places = data, list[dict[str, Any]]()
-        data.state_dict, data.load_state_dict = self.state_dict, self.load_state_dict  # type: ignore[method-assign]
-
-    def state_dict(self) -> dict[str, Any]:
-        """State of the module, and the places of the loaders that the trainer reads."""
-        own = type(self._data).state_dict(self._data)
-        loaders = None if self._data.trainer is None else self._data.trainer.train_dataloader
-        return {**own, _PLACES: [each.state_dict() for each in _repeatable(loaders)]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state of the module, and the places of the loaders that the trainer asks for next."""
-        type(self._data).load_state_dict(self._data, {name: x for name, x in state_dict.items() if name != _PLACES})
-        self._places = state_dict.get(_PLACES, [])
-
-    def restored(self, loaders: Callable[[], Any]) -> Any:
-        """New loaders, the first ones at the restored places."""
-        found, places, self._places = loaders(), self._places, []
-        for loader, place in zip(_repeatable(found), places, strict=False):
-            loader.load_state_dict(place)
-        return found
-
-
-def _repeatable(loaders: Any) -> list[RepeatableLoader]:
-    return [each for each in tree_leaves(loaders) if isinstance(each, RepeatableLoader)]
-
-
-def _all_with_indices(loaders: Callable[[], Any], kind: type[DataLoader[Any]]) -> Any:
-    found = loaders()
-    several = isinstance(found, (list, tuple))
-    return [with_indices(each, kind) for each in found] if several else with_indices(found, kind)
-
-
-def with_indices(loader: Any, kind: type[DataLoader[Any]] = DataLoader) -> Any:
-    """A loader of a kind, of the same batches with the indices of their samples; the loader itself if samples are not
-    pairs."""
-    samples: Any = getattr(loader, "dataset", None)
-    if not isinstance(loader, DataLoader) or loader.batch_sampler is None:
-        return loader
+    if isinstance(loaders, (list, tuple)):
+        return [with_indices(each) for each in loaders]
+    samples: Any = getattr(loaders, "dataset", None)
+    if not isinstance(loaders, DataLoader) or loaders.batch_sampler is None:
+        return loaders
     if isinstance(samples, (_Indexed, IterableDataset)):
-        return loader
+        return loaders
     if not len(samples) or not isinstance(first := samples[0], (tuple, list)) or len(first) != 2:
-        return loader
-    drawn: dict[str, Any] = {"sampler": loader.sampler, "drop_last": loader.drop_last, "batch_size": loader.batch_size}
-    if loader.batch_size is None:
-        drawn = {"batch_sampler": loader.batch_sampler}
-    return kind(
-        _Indexed(samples),
-        collate_fn=_Collate(loader.collate_fn),
-        num_workers=loader.num_workers,
-        pin_memory=loader.pin_memory,
-        persistent_workers=loader.persistent_workers,
-        worker_init_fn=loader.worker_init_fn,
-        generator=loader.generator,
-        **drawn,
-    )
+        return loaders
+    settings = {**settings_of(loaders), "collate_fn": _Collate(loaders.collate_fn)}
+    return DataLoader(_Indexed(samples), generator=loaders.generator, **settings)
 
 
 def groups_of(loader: Any) -> NDArray[np.int64] | None:

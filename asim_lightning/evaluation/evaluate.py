@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.processes import gather
-from asim_lightning.data.given import groups_of
+from asim_lightning.data.given import groups_of, with_indices
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.evaluation.condition import Condition, is_noisy, under
 from asim_lightning.evaluation.results import Outcomes, stacked
@@ -183,7 +183,7 @@ def evaluate_each(
         with under(model, condition):
             reads.append(trials if is_noisy(model) else 1)
     is_shown = getattr(trainer, "progress_bar_callback", None) is not None and trainer.is_global_zero
-    loader = data.val_dataloader() if split == "val" else data.test_dataloader()
+    loader = with_indices(data.val_dataloader() if split == "val" else data.test_dataloader())
     bar, groups = EvaluationBar(sum(reads), loader, is_shown, trainer.world_size), groups_of(loader)
 
     def work(evaluate: Evaluate) -> list[Answers]:
@@ -223,7 +223,7 @@ class _Loop(EvaluationLoop):
         model.fit_missing_ranges()
         if len(self.loaders) > 1:
             raise ValueError(f"The data must have one loader of these images, got {len(self.loaders)}")
-        loader, most = self.loaders[0], sum(self.max_batches)
+        loader, most = with_indices(self.loaders[0]), sum(self.max_batches)
         limit = None if most == float("inf") else int(most)
 
         def evaluate_under(condition: Condition, places: Sequence[int] | None) -> Outcomes:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.classifier.outcome import OUTCOMES
-from asim_lightning.data.given import GivenData
+from asim_lightning.data.given import GivenData, with_indices
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.results import digest_of
@@ -115,7 +115,7 @@ def _first_batches(data: LightningDataModule, samples: int, size: int) -> Iterat
     if isinstance(data, (ImageDataModule, GivenData)):
         yield from data.first_test_batches(samples, size)
         return
-    loader: Any = data.test_dataloader()
+    loader: Any = with_indices(data.test_dataloader())
     loader = loader[0] if isinstance(loader, (list, tuple)) else loader
     is_usual = isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__
     if not is_usual or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asim_lightning.data.given import with_indices
 from asim_lightning.evaluation.attribution import Fields, loss_map
 from asim_lightning.evaluation.condition import Condition, under
 from asim_lightning.evaluation.evaluate import loader_of
@@ -58,7 +59,7 @@ class MapMaker:
 
     def batches(self, images: int | None = None) -> Iterator[tuple[Any, Any, Tensor]]:
         """Inputs, targets and indices of the first images of the map."""
-        yield from loader_of(self.work.data.test_dataloader(), self.places[:images])
+        yield from loader_of(with_indices(self.work.data.test_dataloader()), self.places[:images])
 
     def run(self, given: LossMap | None, say: Say) -> tuple[LossMap, list[str]]:
         """The given map, the map of an earlier command, or a new one; and notes on it."""

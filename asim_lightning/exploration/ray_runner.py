@@ -21,7 +21,6 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from packaging.version import Version
 
 from asim_lightning.classifier.network import CimModule
-from asim_lightning.data.given import give_indices_
 from asim_lightning.evaluation.condition import Condition
 from asim_lightning.evaluation.evaluate import quiet_trainer, run_evaluations
 from asim_lightning.evaluation.results import Outcomes
@@ -200,8 +199,6 @@ def packed(
     }
     data = copy(data)
     data.trainer = None
-    if "test_dataloader" in vars(data):
-        give_indices_(data)  # to the copy's loaders
     if hasattr(data, "num_workers"):
         data.num_workers = 0  # a worker has many threads, so it must not fork
     try:

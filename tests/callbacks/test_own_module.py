@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from asim_lightning import MacroConfig, Plan, convert_
-from asim_lightning.callbacks.own_module import OwnRanges
+from asim_lightning.callbacks import LastCheckpoint
+from asim_lightning.callbacks.own_module import OwnBatches, OwnRanges
 from asim_lightning.nn.calibration import calibrate_, quantized_layers
 from tests.callbacks.conftest import quiet_trainer
 
@@ -113,3 +114,96 @@ def test_ranges_of_each_batch_stay(tmp_path: Path) -> None:
 
     _, ranges = fitted(tmp_path, of_batches, OwnRanges())
     assert set(ranges.values()) == {-1.0}
+
+
+class Killed(Exception):
+    """Raised instead of a kill."""
+
+
+class KillsAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise Killed
+
+
+class Augmented(TensorDataset):
+    """Adds noise that torch draws when a sample is read."""
+
+    def __getitem__(self, place: int) -> Any:
+        pixels, label = super().__getitem__(place)
+        return pixels + 8 * torch.randn(16), label
+
+
+class OwnData(LightningDataModule):
+    """Shuffled, augmented samples; `kind` says how they are drawn."""
+
+    def __init__(self, kind: str, workers: int) -> None:
+        super().__init__()
+        self.kind, self.workers, self.draws = kind, workers, torch.Generator().manual_seed(1)
+
+    def train_dataloader(self) -> Any:
+        samples = Augmented(PIXELS, LABELS)
+        options: dict[str, Any] = {"shuffle": True}
+        if self.kind == "weighted":
+            options = {"sampler": WeightedRandomSampler(PIXELS[:, 2] + 1, 128, generator=self.draws)}
+        loader = DataLoader(samples, 32, num_workers=self.workers, **options)
+        return {"a": loader, "b": DataLoader(samples, 64, shuffle=True)} if self.kind == "two" else loader
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(PIXELS, LABELS), 64)
+
+
+class OneRate(Normalises):
+    """Its schedule counts the steps of the fit, for which Lightning asks for loaders before it reads a checkpoint."""
+
+    def training_step(self, batch: Any, number: int) -> Tensor:
+        batches = batch.values() if isinstance(batch, dict) else [batch]
+        losses = [nn.functional.cross_entropy(*self.answers(each)) for each in batches]
+        return torch.stack(losses).sum()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.05, momentum=0.9)
+        steps = int(self.trainer.estimated_stepping_batches)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+
+def trained(folder: Path, data: OwnData, *callbacks: Callback, resume: bool = False, **options: Any) -> Normalises:
+    """Three epochs of four steps."""
+    torch.manual_seed(3)
+    module = OneRate()
+    callbacks = (OwnRanges(), OwnBatches(indexed=False), *callbacks)
+    options = {"logger": False, "max_epochs": 3, "limit_train_batches": None, "enable_checkpointing": True, **options}
+    trainer = quiet_trainer(folder, *callbacks, **options)
+    torch.manual_seed(3)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=True)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "workers", "options"),
+    [
+        ("shuffled", 0, {}),
+        pytest.param("shuffled", 2, {}, marks=pytest.mark.process),
+        ("weighted", 0, {}),
+        ("weighted", 0, {"reload_dataloaders_every_n_epochs": 1}),
+        ("two", 0, {}),
+        ("shuffled", 0, {"limit_train_batches": 3}),
+    ],
+)
+@pytest.mark.parametrize(("every", "step"), [(1, 6), (None, 5)], ids=["inside", "between"])
+def test_a_stopped_fit_of_a_module_goes_on_to_the_same_weights(
+    every: int | None, step: int, kind: str, workers: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = trained(tmp_path / "whole", OwnData(kind, workers), LastCheckpoint(), **options).state_dict()
+    folder = tmp_path / "part"
+    with pytest.raises(Killed):
+        trained(folder, OwnData(kind, workers), LastCheckpoint(every), KillsAt(step), **options)
+    torch.rand(7)
+    found = trained(folder, OwnData(kind, workers), LastCheckpoint(every), resume=True, **options).state_dict()
+    assert [name for name, value in whole.items() if not torch.equal(value, found[name])] == []

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, Subset, TensorDataset
 
 from asim_lightning.data import IndexedDataset
-from asim_lightning.data.given import GivenData, give_indices_, groups_of, input_of, with_indices
+from asim_lightning.data.given import GivenData, groups_of, input_of, with_indices
 
 INPUTS, TARGETS = torch.arange(6.0).view(6, 1), torch.arange(6) % 2
 PAIRS = TensorDataset(INPUTS, TARGETS)
@@ -65,13 +64,8 @@ def test_samples_have_the_group_of_their_index(films: Any) -> None:
 )
 def test_a_pair_gets_its_index(options: dict[str, Any]) -> None:
     loader: DataLoader[Any] = DataLoader(PAIRS, **options)
-    data = Own([loader])
-    for _ in range(2):  # and once only
-        give_indices_(data)
-    data = pickle.loads(pickle.dumps(data))  # as for processes that are spawned
-    assert is_overridden("test_dataloader", data)
-    (found,) = data.test_dataloader()
-    batches = list(found)
+    (found,) = with_indices(with_indices([loader]))  # and once only
+    batches = list(pickle.loads(pickle.dumps(found)))  # as for processes that are spawned
     assert [len(batch) for batch in batches] == [3] * len(loader)
     for inputs, targets, indices in batches:
         assert torch.equal(INPUTS[indices], inputs)
@@ -89,9 +83,7 @@ def test_a_pair_gets_its_index(options: dict[str, Any]) -> None:
     ],
 )
 def test_other_loaders_stay(loader: Any) -> None:
-    data = Own(loader)
-    give_indices_(data)
-    found = data.test_dataloader()
+    found = with_indices(loader)
     assert found is loader or list(found) == loader
 
 

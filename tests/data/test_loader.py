@@ -1,13 +1,21 @@
 """A checkpoint says in which order an epoch is read; another order is refused within it, and said after it."""
 
-import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    WeightedRandomSampler,
+)
 
 from asim_lightning.data import CIFAR10
 from asim_lightning.data.loader import RepeatableLoader
@@ -95,35 +103,127 @@ class Noisy(Dataset[Any]):
         return place + 0.5 * float(torch.rand(()))
 
 
-def repeatable(workers: int, own: bool) -> RepeatableLoader:
-    generator = torch.Generator().manual_seed(3) if own else None
-    return RepeatableLoader(Noisy(), 3, shuffle=True, num_workers=workers, generator=generator)
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
 
 
-def epochs(loader: RepeatableLoader, count: int) -> list[Tensor]:
+SAMPLERS: dict[str, Callable[[], dict[str, Any]]] = {
+    "shuffled": lambda: {"batch_size": 3, "shuffle": True},
+    "generator": lambda: {"batch_size": 3, "shuffle": True, "generator": generator()},
+    "weighted": lambda: {
+        "batch_size": 3,
+        "sampler": WeightedRandomSampler(torch.arange(12.0) + 1, 12, generator=generator()),
+    },
+    "with replacement": lambda: {"batch_size": 3, "sampler": RandomSampler(range(12), True, 12, generator())},
+    "batch sampler": lambda: {"batch_sampler": BatchSampler(RandomSampler(range(12), generator=generator()), 3, False)},
+}
+
+
+def repeatable(workers: int, sampler: str, seed: int = 1) -> RepeatableLoader:
+    loader: DataLoader[Any] = DataLoader(Noisy(), num_workers=workers, **SAMPLERS[sampler]())
+    assert RepeatableLoader.takes(loader)
+    return RepeatableLoader(loader, seed)
+
+
+def epochs(loader: RepeatableLoader, *numbers: int) -> list[Tensor]:
     """Batches of some epochs, with other draws from torch between them, as dropout makes."""
     found = []
-    for batch in itertools.chain(*(loader for _ in range(count))):
-        found.append(batch)
-        torch.rand(5)
+    for number in numbers:
+        loader.set_epoch(number)
+        for batch in loader:
+            found.append(batch)
+            torch.rand(5)
     return found
 
 
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.process)])
 @pytest.mark.parametrize("taken", [4, 6, 7])
-def test_a_users_loader_gives_the_same_batches_after_a_resume(taken: int, workers: int, own: bool) -> None:
+def test_a_users_loader_gives_the_same_batches_after_a_resume(taken: int, workers: int, sampler: str) -> None:
     torch.manual_seed(1)
-    whole = epochs(repeatable(workers, own), 3)
+    whole = epochs(repeatable(workers, sampler), 0, 1, 2)
     assert len({tuple(sorted(batch.long().tolist())) for batch in whole}) > 4  # each epoch has an order of its own
-    torch.manual_seed(1)
-    first = repeatable(workers, own)
-    batches = itertools.chain(first, first)
-    for number in range(taken):
-        assert torch.equal(next(batches), whole[number])
     torch.manual_seed(2)
-    later = repeatable(workers, own)
+    first = repeatable(workers, sampler)
+    assert all(map(torch.equal, epochs(first, 0), whole))
+    first.set_epoch(1)
+    batches = iter(first)
+    for number in range(4, taken):
+        assert torch.equal(next(batches), whole[number])
+    later = repeatable(workers, sampler)
     later.load_state_dict(first.state_dict())
-    rest = epochs(later, 3 - taken // 4)
-    assert len(rest) == len(whole) - taken
-    assert all(map(torch.equal, rest, whole[taken:]))
+    rest = epochs(later, 1, 2)
+    left = taken if taken > 4 else 4
+    assert len(rest) == len(whole) - left
+    assert all(map(torch.equal, rest, whole[left:]))
+
+
+def test_a_pass_leaves_torchs_random_numbers_as_they_were() -> None:
+    loader = repeatable(0, "shuffled")
+    torch.manual_seed(5)
+    before, seed = torch.random.get_rng_state(), torch.initial_seed()
+    assert len(list(loader)) == 4
+    assert torch.initial_seed() == seed
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_processes_divide_one_order_and_draw_other_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(rank: int) -> Tensor:
+        monkeypatch.setattr("asim_lightning.data.loader.process_rank_and_count", lambda: (rank, 2))
+        return torch.cat(list(repeatable(0, "weighted")))  # (12,)
+
+    one, other = read(0), read(1)
+    assert torch.equal(one.floor(), other.floor())  # the sampler's choice, before it is divided
+    assert not bool((one.frac() == other.frac()).any())  # the noise of each sample
+
+
+def test_passes_of_a_short_loader_in_an_epoch_differ_and_are_continued() -> None:
+    loader = repeatable(0, "shuffled")
+    passes = [torch.cat(list(loader)) for _ in range(3)]
+    assert len({tuple(each.tolist()) for each in passes}) == 3
+    later = repeatable(0, "shuffled")
+    assert torch.equal(torch.cat(list(later)), passes[0])
+    batches = iter(later)
+    next(batches)
+    again = repeatable(0, "shuffled")
+    again.load_state_dict(later.state_dict())
+    assert torch.equal(torch.cat(list(again)), passes[1][3:])
+    assert torch.equal(torch.cat(list(again)), passes[2])
+
+
+def test_a_users_loader_refuses_another_order_within_an_epoch() -> None:
+    loader = repeatable(0, "shuffled")
+    next(iter(loader))
+    other = RepeatableLoader(DataLoader(Noisy(), 4, shuffle=True), seed=1)
+    with pytest.raises(ValueError, match="in the order in which it began: batch_size 3, got 4; restore"):
+        other.load_state_dict(loader.state_dict())
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield 1.0
+
+
+class NoLength(Sampler[int]):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
+
+
+class OwnPass(DataLoader[Any]):
+    def __iter__(self) -> Any:
+        return iter([1])
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        [1],
+        DataLoader(Endless()),
+        DataLoader(Noisy(), batch_size=None),
+        DataLoader(Noisy(), sampler=NoLength()),
+        OwnPass(Noisy()),
+    ],
+    ids=lambda loader: type(loader).__name__,
+)
+def test_loaders_that_are_read_in_another_way_stay(loader: Any) -> None:
+    assert not RepeatableLoader.takes(loader)
