@@ -1,9 +1,10 @@
 """ADC ranges that a fit learns: their start from training images, and the rules of a checkpoint that has them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 
 from asim_lightning.classifier.network import CimModule
 from asim_lightning.nn.calibration import kept_fidelities
@@ -13,10 +14,13 @@ from asim_lightning.surgery import set_fidelity_
 from asim_lightning.surgery.families import layer_rules
 from asim_lightning.surgery.settings import learnt_layers, store_adc_ranges_
 
+if TYPE_CHECKING:
+    from asim_lightning.nn.count_histograms import AdcRange
+
 
 @torch.no_grad()
-def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple[int, int]]:
-    """Counts an LSB and count of code 0 of each layer that learns its ADC's range and has no start, fitted to images.
+def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, "AdcRange"]:
+    """The range of each layer that learns its ADC's range and has no start, fitted to images.
 
     `asim calibrate-adc` fits them alike. Layers that no image reaches are absent.
     """
@@ -32,22 +36,28 @@ def fitted_starts(model: CimModule, images: Iterable[Inputs]) -> dict[str, tuple
         counts = count_histograms(model, layers, (moved(batch, model.device) for batch in images))
         for module, mode in training.items():
             module.training = mode
-    found = {name: fitted_range(name, layers[name], own) for name, own in counts.items()}
-    return {name: (each.step, each.low) for name, each in found.items()}
+    return {name: fitted_range(name, layers[name], own) for name, own in counts.items()}
 
 
-def begin_adc_ranges_(model: CimModule, starts: Mapping[str, tuple[int, int]]) -> None:
+def begin_adc_ranges_(model: CimModule, starts: Mapping[str, "AdcRange"]) -> None:
     """Start the learnt ranges of layers, and give their macros the ranges, in place.
+
+    A line names layers whose gradient does not follow the loss (`AdcRange.coarse`).
 
     Raises:
         ValueError: A layer that learns its range has no start.
     """
     for name, layer in learnt_layers(model.backbone).items():
         if name in starts:
-            _range(layer).begin(*starts[name], layer.macro.adc_bits)
+            _range(layer).begin(starts[name].step, starts[name].low, layer.macro.adc_bits)
         elif not _range(layer).is_started:
             raise ValueError(f"no training input reaches the layer {name}, so the range of its ADC has no start")
     store_adc_ranges_(model.backbone)
+    if coarse := [f"{name} ({each.step} counts)" for name, each in starts.items() if each.coarse > 0.5]:
+        rank_zero_info(
+            f"train_adc: the gradient of the step does not follow the loss in {', '.join(coarse)}, because an LSB is "
+            "over 3 times the deviation of the counts; more `adc_bits` give a smaller step"
+        )
 
 
 def learnt_values(model: CimModule) -> dict[str, float]:

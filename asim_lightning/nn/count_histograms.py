@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from asim_lightning.nn.on_macro import OnMacro
 _ELEMENTS = 2**22
 """Counts in memory at a time: 16 MB."""
 _LONGEST_TABLE = 2**22
+_SPREAD = 3.0
+"""Counts an LSB, in deviations of the counts, up to which rounding errors have both signs (test_learnt_range)."""
 
 
 @dataclass(eq=False)
@@ -114,6 +116,8 @@ class AdcRange:
         clipped: Share of counts outside the range, by diagonal of cycles, least significant first.
         noise: Noise and spreads that the macro has in LSB, at the same voltage with this range, by the name of a field.
         weight_coding: Coding of the weights whose counts it fits.
+        coarse: Share of the square error that is of cycles whose counts spread less than an LSB: their deviation times
+            `_SPREAD` is below the step. If most of it is, the gradient of a learnt step does not follow the loss.
     """
 
     name: str
@@ -125,6 +129,7 @@ class AdcRange:
     clipped: tuple[float, ...]
     noise: Mapping[str, float | str] = field(default_factory=dict)
     weight_coding: str = "plain"
+    coarse: float = 0.0
 
     @property
     def fields(self) -> dict[str, int | float | str]:
@@ -147,5 +152,8 @@ def fitted_range(name: str, layer: OnMacro, counts: LayerCounts) -> AdcRange:
         if cycle.converted:
             diagonals.setdefault(cycle.weight_bits[0] + groups.index(cycle.input_bits), []).append(quality)
     clipped = tuple(sum(each.clipped for each in found) / len(found) for _, found in sorted(diagonals.items()))
-    decibels = overall(circuit, before).csnr, overall(fitted, after).csnr
-    return AdcRange(name, macro.adc_bits or 0, step, low, *decibels, clipped, noise, macro.weight_coding)
+    every = overall(fitted, after)
+    few = [each if each.variance * _SPREAD**2 < step**2 else replace(each, mse=0.0) for each in after]
+    coarse = overall(fitted, few).mse / every.mse if every.mse else 0.0
+    decibels = overall(circuit, before).csnr, every.csnr
+    return AdcRange(name, macro.adc_bits or 0, step, low, *decibels, clipped, noise, macro.weight_coding, coarse)

@@ -26,10 +26,9 @@ class LearntRange(nn.Module):
     counts for any step.
 
     Rounding passes gradients straight through, as if rounding errors were spread evenly over an LSB. They are, if the
-    counts of each conversion spread over about half an LSB or more: the gradient of the step is then within 12 % of the
-    slope of the expected loss. Counts of a sign plane spread less, because each input adds 0 or 1. If a step is several
-    times their deviation, their errors have one sign that changes along the step, the loss goes up and down, and the
-    gradient follows neither (0.5 of the slope at 5 times, of either sign at 3 times).
+    counts of each conversion spread over a third of an LSB or more. Counts of a sign plane spread less, because each
+    input adds 0 or 1: their errors have one sign that changes along the step, the loss goes up and down, and the
+    gradient follows neither (`AdcRange.coarse` says for which layers).
 
     Args:
         has_low: Whether low is trained; else it stays as it is.

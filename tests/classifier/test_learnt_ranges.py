@@ -1,5 +1,6 @@
 """Fits that learn the range of each ADC: start, averaged weights, rules in the checkpoint, and a fit that goes on."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from asim_lightning import CimClassifier, MacroConfig, Plan, StaticEffects
 from asim_lightning.callbacks import NoiseSweep
 from asim_lightning.classifier import OptimizerConfig
 from asim_lightning.classifier.batches import calibration_images_of
+from asim_lightning.classifier.learnt_ranges import begin_adc_ranges_
 from asim_lightning.exploration.adc_calibration import fit_adc
+from asim_lightning.nn import CimLinear
+from asim_lightning.nn.count_histograms import AdcRange
 from asim_lightning.surgery import macro_layers
 from asim_lightning.surgery.settings import learnt_layers
 from tests.classifier.conftest import MakeTrainer, make_data, make_model
@@ -74,6 +78,18 @@ def test_ranges_start_where_calibration_fits_them_and_are_rules_of_the_checkpoin
     again = learning()  # of a plan without the rules
     again.load_state_dict(loaded.state_dict() | model.state_dict())
     assert fields_of(again) == learnt(model)
+
+
+def test_a_fit_names_layers_whose_gradient_does_not_follow_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("asim_lightning.classifier.learnt_ranges.rank_zero_info", said.append)
+    model, starts = learning(), dict[str, AdcRange]()
+    for name, layer in learnt_layers(model.backbone).items():
+        starts[name] = AdcRange(name, 4, 9, 0, 10.0, 10.0, (), coarse=0.4 + 0.2 * isinstance(layer, CimLinear))
+    begin_adc_ranges_(model, starts)
+    named = [name for name, each in starts.items() if each.coarse > 0.5]
+    assert len(said) == len(named) == 1
+    assert re.findall(r"(\S+) \(9 counts\)", said[0]) == named
 
 
 def test_averaged_ranges_are_those_of_the_checkpoint(make_trainer: MakeTrainer, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from asim_lightning.circuit import MacroConfig
 from asim_lightning.nn import CimConv2d, CimLinear, OnMacro
 from asim_lightning.nn import count_histograms as module
-from asim_lightning.nn.count_histograms import count_histograms
+from asim_lightning.nn.count_histograms import count_histograms, fitted_range
 from tests import oracle
 from tests.nn.layers import KINDS, inputs_of, layer_of
 
@@ -71,3 +71,18 @@ def test_batches_are_added_and_hooks_go() -> None:
     assert not layer._forward_pre_hooks
     other = CimLinear(9, 2, macro=MacroConfig(2, 2, 9))
     assert count_histograms(layer, {"other": other}, [x]) == {}
+
+
+@pytest.mark.parametrize(("bits", "is_coarse"), [(3, True), (8, False)])
+def test_a_range_whose_step_exceeds_the_spread_of_a_sign_plane_is_coarse(bits: int, is_coarse: bool) -> None:
+    torch.manual_seed(0)
+    macro = MacroConfig(3, 4, 255, bits, encoding_bits=3)
+    layer = CimLinear(200, 8, bias=False, macro=macro, signed_input=True, name="a").eval()
+    x = torch.randn(100, 200)  # (batch, inputs)
+    counts = count_histograms(layer, {"a": layer}, [x])["a"]
+    planes = [
+        each for cycle, each in zip(counts.circuit.cycles, counts.histograms, strict=True) if cycle.input_bits == (3,)
+    ]
+    found = fitted_range("a", layer, counts)
+    assert all((found.step > 3.0 * each.variance**0.5) is is_coarse for each in planes)
+    assert (found.coarse > 0.5) is is_coarse

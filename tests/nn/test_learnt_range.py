@@ -187,7 +187,7 @@ def test_counts_beyond_float16_give_no_infinity() -> None:
 )
 def test_gradients_of_the_step_are_those_of_the_expected_loss(noise: float, signed: bool, step: int, bits: int) -> None:
     """Against finite differences: noise keeps its voltage, so that it must not push the step. Counts of the sign plane
-    of signed inputs have a deviation of 4, so that 8 and 6 counts are an LSB over which they spread."""
+    of signed inputs have a deviation of 3.5, so that 8 and 6 counts are an LSB over which they spread."""
     torch.manual_seed(0)
     x, digits = torch.rand(1000, 200) ** 3, 4 - signed
     x = x * torch.where(torch.rand_like(x) < 0.5, -1, 1) if signed else x
@@ -214,4 +214,4 @@ def test_gradients_of_the_step_are_those_of_the_expected_loss(noise: float, sign
         with torch.no_grad():
             half = step // 4
             differences.append(float(loss(step + half, read) - loss(step - half, read)) / (2 * half))
-    assert sum(slopes) == pytest.approx(sum(differences), rel=0.13)
+    assert sum(slopes) == pytest.approx(sum(differences), rel=0.13 if signed else 0.10)
