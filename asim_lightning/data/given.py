@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSam
 
 from asim_lightning.checks import check_whole
 from asim_lightning.data.datasets import IndexedDataset
+from asim_lightning.data.draws import drawing_from
 from asim_lightning.data.loader import settings_of
 from asim_lightning.data.samplers import evaluation_sampler
 from asim_lightning.data.text import Text
@@ -74,19 +75,29 @@ class GivenData(LightningDataModule):
 def with_indices(loaders: Any) -> Any:
     """A loader of ``(inputs, targets, indices)`` with the batches of a user's loader; for several loaders, several.
 
-    A loader stays as it is if it is indexed already, if its samples are not pairs, or if they cannot be indexed.
+    A loader stays as it is if it is indexed already, if its samples or batches are not pairs, or if its samples cannot
+    be indexed.
     """
     if isinstance(loaders, (list, tuple)):
         return [with_indices(each) for each in loaders]
     samples: Any = getattr(loaders, "dataset", None)
-    if not isinstance(loaders, DataLoader) or loaders.batch_sampler is None:
+    is_usual = isinstance(loaders, DataLoader) and type(loaders).__iter__ is DataLoader.__iter__
+    if not is_usual or loaders.batch_sampler is None:
         return loaders
     if isinstance(samples, (_Indexed, IterableDataset)):
         return loaders
-    if not len(samples) or not isinstance(first := samples[0], (tuple, list)) or len(first) != 2:
+    if not len(samples):
         return loaders
+    with drawing_from(0):  # transforms may draw
+        first = samples[0]
+        if not _is_pair(first) or not _is_pair(loaders.collate_fn([first])):
+            return loaders
     settings = {**settings_of(loaders), "collate_fn": _Collate(loaders.collate_fn)}
     return DataLoader(_Indexed(samples), generator=loaders.generator, **settings)
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, (tuple, list)) and len(given) == 2
 
 
 def groups_of(loader: Any) -> NDArray[np.int64] | None:

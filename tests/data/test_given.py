@@ -80,6 +80,7 @@ def test_a_pair_gets_its_index(options: dict[str, Any]) -> None:
         DataLoader(PAIRS, batch_size=None),
         DataLoader(TensorDataset(INPUTS, TARGETS, torch.arange(6))),
         DataLoader([{"input": 1}]),  # type: ignore[arg-type]
+        DataLoader(PAIRS, collate_fn=lambda samples: {"input": len(samples)}),
     ],
 )
 def test_other_loaders_stay(loader: Any) -> None:
