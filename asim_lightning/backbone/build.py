@@ -41,7 +41,7 @@ def build_backbone(config: BackboneConfig, num_classes: int) -> nn.Module:
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")  # the probe refuses them
             model: nn.Module = timm.create_model(config.name, num_classes=num_classes, **config.kwargs)
     except Exception as error:  # values of any kind provoke errors of any kind in timm's and torch's code
-        raise ValueError(f"`model.backbone.kwargs` does not fit {config.name}: {_reason(error)}") from None
+        raise ValueError(_misfit(config.name, config.kwargs, error)) from None
     if config.small and isinstance(model, timm.models.VGG):
         _make_vgg_small_(model)
     elif config.small:
@@ -70,7 +70,7 @@ def _own_network(path: str, arguments: Mapping[str, Any], num_classes: int) -> n
         with asked_once():
             model = make(**arguments)
     except Exception as error:  # of any kind, as in timm's code
-        raise ValueError(f"`model.backbone.kwargs` does not fit {path}: {_reason(error)}") from None
+        raise ValueError(_misfit(path, arguments, error)) from None
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"`model.backbone.network` must make a torch.nn.Module, got a {type(model).__name__} of {path}"
@@ -85,6 +85,12 @@ def image_channels(config: BackboneConfig, network: nn.Module) -> int | None:
     size = (getattr(network, "pretrained_cfg", None) or {}).get("input_size")
     first = next((each.in_channels for each in network.modules() if isinstance(each, nn.Conv2d)), None)
     return config.kwargs.get("in_chans", size[0] if size else first)
+
+
+def _misfit(network: str, given: Mapping[str, Any], error: Exception) -> str:
+    """A sentence with the arguments, because an error of the wrong type of a value often names nothing."""
+    values = ", ".join(f"{name} {value!r}"[:60] for name, value in given.items()) or "none"
+    return f"`model.backbone.kwargs` does not fit {network}: {_reason(error)}; got {values}"
 
 
 def _reason(error: Exception) -> str:

@@ -88,6 +88,8 @@ def replay(cli: AsimCLI, options: ReplayOptions) -> None:
     images, labels, ids = _images(cli, given.images)
     found = replayed(cli.model, images, given.images, given, chosen, ids)
     cli.say(str(found))
+    if not given.digests:
+        cli.say("note     no digests of weights and inputs come with these codes, so nothing checks that they fit both")
     if found.outputs is not None:
         means = [_mean(cli, each, labels) for each in (found.outputs, found.own_outputs)]
         samples = f"{len(ids)} sample{'s' * (len(ids) > 1)}"

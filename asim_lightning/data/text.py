@@ -136,8 +136,12 @@ class Text(ImageDataModule, TokenWindows):
 
     @property
     def described(self) -> str:
-        """The text in a line: its name, digest and tokens; reads the text."""
-        self._text()
+        """The text in a line: its name, digest and tokens; reads the text.
+
+        Raises:
+            ValueError: The text is too short for the test windows.
+        """
+        self._split("test")
         name = ", ".join(_listed(self.files))
         scored = self.window - 1 + (self.test_windows - 1) * min(self.stride, self.window - 1)
         where = "spread over it" if self.spread else "at its end"

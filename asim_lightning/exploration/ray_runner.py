@@ -60,9 +60,10 @@ class RayRunner(Runner):
             on_gpu = model.device.type != "cpu" or trainer.strategy.root_device.type != "cpu"
             package = [ray.put(each) for each in packed(*self._given, on_gpu, threads)]
             self.workers = self._fitting(resources, on_gpu)
-            kind = ray.remote(num_cpus=threads, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=MOST_DEATHS)(
-                Worker
-            )
+            # torch's threads read it when torch loads: see cli/main.py
+            waits = {"env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}}
+            lives = {"max_restarts": -1, "max_task_retries": MOST_DEATHS}
+            kind = ray.remote(num_cpus=threads, num_gpus=int(on_gpu), runtime_env=waits, **lives)(Worker)
             idle = [kind.remote(*package) for _ in range(self.workers)]
             return work(lambda trials: _computed(trials, idle, advance))
 

@@ -75,7 +75,8 @@ def test_a_small_vgg_pools_as_published(name: str) -> None:
     ("config", "message"),
     [
         (BackboneConfig("resnet19"), r"must be a network of timm, got 'resnet19'; nearest: resnet1"),
-        (BackboneConfig("resnet10t", {"foo": 1}), "does not fit resnet10t: .*'foo'"),
+        (BackboneConfig("resnet10t", {"foo": 1}), "does not fit resnet10t: .*'foo'.*; got foo 1$"),
+        (BackboneConfig("resnet10t", {"channels": "abc"}), "does not fit resnet10t: .*; got channels 'abc'$"),
         (BackboneConfig("vit_tiny_patch16_224", {"depth": 1}, small=True), "needs a ResNet with conv1 and maxpool, or"),
     ],
 )

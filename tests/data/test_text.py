@@ -146,6 +146,11 @@ def test_a_text_that_is_too_short_and_wrong_options(file: str, options: dict[str
         Text(file, **options).setup()
 
 
+def test_a_text_that_is_too_short_is_not_described(file: str) -> None:
+    with pytest.raises(ValueError, match=r"1,000 test windows of 52 tokens need a text"):
+        _ = Text(file, window=52, test_windows=1000).described
+
+
 def test_a_tokenizer_and_a_network_of_a_folder_need_no_connection(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,8 @@ OWN = """
             self.does = does
         def level(self, count, cycle):
             if sys.argv[0].endswith("default_worker.py"):  # Ray's
+                if os.environ["OMP_WAIT_POLICY"] != "PASSIVE":
+                    raise RuntimeError("waiting threads spin")
                 simulated = self.macro.random_noise == 1
                 if self.does == "dies" and simulated:
                     os._exit(1)
