@@ -63,8 +63,8 @@ class Watch(ProductMode):
         self._running: list[str] = []
         self._counts: list[int] = []
         self._layers = set(layers)
-        # products inside converted layers are not reported
-        self._own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
+        self.own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
+        """Layers and converted layers; products inside them are not reported."""
         self._parameters: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             known = self._parameters.get(id(parameter))
@@ -122,7 +122,7 @@ class Watch(ProductMode):
         return self._told(x, w, False, lambda: of_groups(lambda group, rows: rows @ w[group], x, ends))
 
     def _told(self, a: Tensor, b: Tensor, whole: bool, multiply: Callable[[], Tensor]) -> Tensor:
-        if self.running in self._own:
+        if self.running in self.own:
             return multiply()
         call = Call(self.running, self._counts[-1] if self._counts else 0, self._name_of(b), whole)
         if self._counts:
