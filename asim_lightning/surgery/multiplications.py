@@ -105,7 +105,8 @@ class OperatorCounts:
             outputs = [y for y in tree_leaves(func(*given, **named)) if isinstance(y, Tensor)]
             return [(y.real if y.is_complex() else y.to_dense()).double() for y in outputs]
 
-        with torch.random.fork_rng([]):
+        devices = {x.device for x in leaves if isinstance(x, Tensor) and x.is_cuda}
+        with torch.random.fork_rng(list(devices)):  # an operator may draw random numbers
             self._tried[key] = _products(run, [*pairs, *((n,) for n in places if by_element)])
         return self._tried[key]
 
