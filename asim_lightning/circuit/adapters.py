@@ -142,7 +142,7 @@ def in_range(column: Column) -> Column:
 
 def own_of(column: Column) -> Column:
     """The column as its class was written."""
-    return column.column if isinstance(column, ColumnByDriven) else column
+    return own_of(column.column) if isinstance(column, _Adapter) else column
 
 
 def by_driven(column: Column) -> Column:

@@ -37,6 +37,11 @@ def column_class(macro: MacroConfig) -> type[Column]:
     return named_class("`macro.column`", macro.column, COLUMNS, Column)
 
 
+def is_users(column: Column) -> bool:
+    """Whether a user wrote the class of a column."""
+    return type(own_of(column)) not in (Column, *COLUMNS.values())
+
+
 def resolved(macro: MacroConfig) -> MacroConfig:
     """The macro with everything that decides codes in its column's arguments, such as the digest of a file.
 

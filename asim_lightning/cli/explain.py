@@ -22,7 +22,7 @@ from asim_lightning.report.chip_report import chip_figure, chip_table
 from asim_lightning.report.command_tables import preset_table
 from asim_lightning.report.count_figure import count_figure
 from asim_lightning.report.draw import save_figure
-from asim_lightning.report.measured_figure import draw_by_driven, draw_measured
+from asim_lightning.report.measured_figure import draw_curves, draw_measured
 from asim_lightning.surgery import macro_layers
 from asim_lightning.table import plural
 from asim_lightning.whole_file import write_whole
@@ -34,7 +34,7 @@ class ExplainOptions(Drawing):
 
     plot: str | None = None
     """Folder for a page of the counts at the ADC of a layer, for some training images, for the curve of each measured
-    column, and for curves of each column that depends on driven rows; null: none."""
+    column, and for curves of each column of yours or that depends on driven rows; null: none."""
     layer: str | None = None
     """Full name of that layer; null: the first one on a macro."""
     images: int = 16
@@ -71,7 +71,7 @@ def explain_macros(cli: AsimCLI, options: ExplainOptions) -> None:
         print(f"\nplot     {path}")
         for path in draw_measured((circuit.column for circuit in circuits), folder, options.paper):
             cli.say(f"plot     {path}")
-        for path in draw_by_driven(circuits, folder, options.paper):
+        for path in draw_curves(circuits, folder, options.paper):
             cli.say(f"plot     {path}")
 
 

@@ -23,14 +23,14 @@ from asim_lightning.classifier.arguments import image_size_of
 from asim_lightning.classifier.outcome import Outcome
 from asim_lightning.classifier.processes import leave
 from asim_lightning.classifier.resumed_checkpoint import is_folded, rotation_of
-from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_value, read_text, shorter_path
-from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
+from asim_lightning.cli.command_line import Arguments, dump_yaml, load_value, read_text, shorter_path
+from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
 from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.setting_names import Names, check_arguments
-from asim_lightning.cli.unused_settings import unused_notes
+from asim_lightning.cli.unused_settings import unused_notes, used_settings
 from asim_lightning.cli.weights import Start, load_weights, newest_last, read_start, settle_pretrained
 from asim_lightning.data.given import input_of
 from asim_lightning.data.image_data_module import ImageDataModule
@@ -107,7 +107,10 @@ class CommandCLI(LightningCLI):
             parser.parse_args(["--help" if flag == "--help.all" else flag for flag in flags])
         shown = [flag for flag in flags if flag.split("=")[0] == "--print_config"]
         names = Names.of(parser)
-        recipes = [level_of(self._own(recipe, names), names, recipe.path.parent) for recipe in self.arguments.recipes]
+        recipes = [
+            level_of(used_settings(recipe.settings, names), names, recipe.path.parent)
+            for recipe in self.arguments.recipes
+        ]
         self.given = self.merged(names, recipes, level_of_flags([flag for flag in flags if flag not in shown], names))
         for name in ("data", "model", *(name for name in names.settings if name.startswith("trainer."))):
             check_arguments(name, value_at(self.given, name))
@@ -119,15 +122,6 @@ class CommandCLI(LightningCLI):
         for level in (*recipes, flags):
             merge_(settings, level, names)
         return settings
-
-    def _own(self, recipe: Recipe, names: Names) -> dict[str, Any]:
-        """Settings of a recipe; it serves all commands, so options of other commands are left out."""
-        roots = {key: str(key).split(".")[0] for key in recipe.settings}
-        foreign = set(roots.values()) - names.roots - OPTIONS_OF_STUDIES
-        for name, command in COMMANDS.items():
-            if foreign and command.runs_network:  # imports the command
-                foreign -= own_options(name).keys()
-        return {key: value for key, value in recipe.settings.items() if roots[key] in names.roots | foreign}
 
     @property
     def run_folder(self) -> Path:

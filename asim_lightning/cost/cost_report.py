@@ -11,6 +11,7 @@ from asim_lightning.cost.operations import Operations
 from asim_lightning.cost.product_shape import WeightLoads
 from asim_lightning.cost.technology import Technology, technology_preset
 from asim_lightning.surgery.conversion_report import describe
+from asim_lightning.surgery.flow import Outside
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class CostReport:
     """Assumptions and omissions, a line each."""
     reloads: WeightLoads = field(default_factory=WeightLoads)
     """Loads of weights into shared macros; their energy and time are not counted."""
+    outside: Outside | None = None
+    """Multiplications in float that no layer has; their energy is not counted."""
 
     def __str__(self) -> str:
         """The tables that `asim cost` prints."""
@@ -185,6 +188,7 @@ class CostReport:
                 "energy_low_pj": 1e-3 * self.energy_range[0],
                 "energy_high_pj": 1e-3 * self.energy_range[1],
                 "interval_s": self.interval,
+                "macs_outside_of_layers": self.outside.count if self.outside else 0,
                 "digital_percent": self.digital_percent,
                 "digital_percent_on_macros": self.on_macro.digital_percent,
                 "peak_tops_per_watt": self.peak_tops_per_watt,

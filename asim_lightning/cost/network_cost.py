@@ -33,6 +33,7 @@ from asim_lightning.nn.hadamard import Hadamard
 from asim_lightning.nn.inputs import Inputs, moved, some_of, tensors_of
 from asim_lightning.surgery import ConversionReport, ReportRow, macro_layers, report_of, set_fidelity_
 from asim_lightning.surgery.conversion_report import NOT_COUNTED, TRANSFORM, describe
+from asim_lightning.surgery.flow import Outside
 from asim_lightning.surgery.probe import Probe, kept_example, on_example, probe
 
 _FITTED_NODES = (16.0, 65.0)
@@ -54,6 +55,8 @@ class NetworkShape:
     """Values of all tensors that each layer takes and gives, by full name."""
     uncounted: Collection[str] = ()
     """Operators that may multiply, nobody knows how often."""
+    outside: Outside | None = None
+    """Multiplications that no layer has."""
 
 
 def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkShape:
@@ -109,7 +112,7 @@ def network_shape(model: nn.Module, example: Inputs | None = None) -> NetworkSha
     for owner, products in seen.products.items():
         macs[owner] = macs.get(owner, 0) + sum(made.macs for made in products)
     shapes_of = {name: tuple(shapes) for name, shapes in found.items()}
-    return NetworkShape(shapes_of, macs, dict(additions), values, sorted(set(seen.uncounted.values())))
+    return NetworkShape(shapes_of, macs, dict(additions), values, sorted(set(seen.uncounted.values())), seen.outside)
 
 
 def cost(
@@ -175,7 +178,8 @@ def cost(
     reloads = weight_loads(layers, {name: shapes for name, shapes in seen.products.items() if name not in digital})
     notes = _notes(ordered, on_macro, energies, reloads)
     notes += [NOT_COUNTED.format(", ".join(seen.uncounted))] if seen.uncounted else []
-    return CostReport(ordered, technology, tuple(notes), reloads)
+    notes += [seen.outside.text(sum(each.done.macs for each in ordered))] if seen.outside else []
+    return CostReport(ordered, technology, tuple(notes), reloads, seen.outside)
 
 
 def _kept(name: str, module: nn.Module, macs: int, row: ReportRow | None, model: EnergyModel) -> LayerCost:

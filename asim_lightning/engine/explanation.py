@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from asim_lightning.circuit.adapters import some_driven
+from asim_lightning.circuit.column_models import is_users
 from asim_lightning.circuit.columns import codes_of_full_scale
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.circuit.macro import MacroConfig
@@ -17,6 +17,16 @@ from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
 from asim_lightning.engine.engines import decision
+from asim_lightning.engine.level_tables import (
+    DRIVEN_COLUMNS,
+    DRIVEN_LEGEND,
+    SWING_COLUMNS,
+    SWING_LEGEND,
+    ByDriven,
+    OverSwing,
+    by_driven,
+    over_swing,
+)
 from asim_lightning.table import Table, TableColumn, plural
 
 _WIDTH = 120
@@ -64,23 +74,6 @@ class ExplainedCycle:
         return "digital+ADC" if self.cycle.converted else "digital"
 
 
-@dataclass(frozen=True)
-class ByDriven:
-    """Level and sigma at a number of driven rows, for half of the largest count that these rows allow."""
-
-    full_scale: int
-    """Full scale of the cycle."""
-    driven: int
-    """Rows whose input digit is not 0."""
-    count: float
-    level: float
-    """In codes."""
-    level_of_all: float
-    """Level of the same count if all rows are driven, in codes."""
-    sigma: float
-    """In codes."""
-
-
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else "0" if value == 0 else format(value, form)
 
@@ -114,18 +107,6 @@ _COLUMNS: list[TableColumn[list[ExplainedCycle]]] = [
     TableColumn("noise-\nfree", lambda group: group[0].conversion, side="l"),
 ]
 """Columns of the text; a row has cycles that differ in their weight bit only."""
-_DRIVEN_COLUMNS: list[TableColumn[ByDriven]] = [
-    TableColumn("full\nscale", lambda each: each.full_scale),
-    TableColumn("driven\nrows", lambda each: each.driven),
-    TableColumn("count", lambda each: f"{each.count:g}"),
-    TableColumn("level\nLSB", lambda each: f"{each.level:.4g}"),
-    TableColumn("level, all\nrows driven", lambda each: f"{each.level_of_all:.4g}"),
-    TableColumn("sigma\nLSB", lambda each: f"{each.sigma:.4g}"),
-]
-_DRIVEN_LEGEND = (
-    "driven rows: rows of a tile whose input digit is not 0; count: half of the largest that they allow. All numbers "
-    "further up are for all rows driven, and so is what `calibrate-adc` and `doctor` compute from counts"
-)
 
 
 @dataclass(frozen=True)
@@ -156,8 +137,19 @@ class Explanation:
         """Level and sigma at some numbers of driven rows, by full scale; empty for a column that ignores them."""
         if not self.circuit.column.depends_on_driven:
             return []
-        kinds = {c.full_scale: c for c in self.circuit.cycles if c.analog}
-        return [each for cycle in kinds.values() for each in _by_driven(self.circuit, cycle)]
+        return [each for cycle in self._by_full_scale for each in by_driven(self.circuit, cycle)]
+
+    @property
+    def over_swing(self) -> list[OverSwing]:
+        """Level and sigma over the swing, by full scale; empty for a column of this package."""
+        if not is_users(self.circuit.column):
+            return []
+        return [each for cycle in self._by_full_scale for each in over_swing(self.circuit, cycle)]
+
+    @property
+    def _by_full_scale(self) -> list[Cycle]:
+        """An analog cycle of each full scale."""
+        return list({cycle.full_scale: cycle for cycle in self.circuit.cycles if cycle.analog}.values())
 
     @property
     def conversions(self) -> int:
@@ -192,8 +184,10 @@ class Explanation:
         ]
         heading = [_geometry(self.circuit), _conditions(self.circuit), *_range(self.circuit)]
         lines = [*map(_wrapped, heading), "", str(Table(_COLUMNS, groups)), "", *map(_wrapped, totals)]
+        if swing := self.over_swing:
+            lines += ["", str(Table(SWING_COLUMNS, swing)), "", _wrapped(SWING_LEGEND)]
         if driven := self.by_driven:
-            lines += ["", str(Table(_DRIVEN_COLUMNS, driven)), "", _wrapped(_DRIVEN_LEGEND)]
+            lines += ["", str(Table(DRIVEN_COLUMNS, driven)), "", _wrapped(DRIVEN_LEGEND)]
         return "\n".join(lines)
 
 
@@ -294,16 +288,6 @@ def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCy
         return ExplainedCycle(cycle, kind, sigma_percent=100.0 * share, sigma_mv=sigma_mv)
     wrong = error_probability(column, cycle)
     return ExplainedCycle(cycle, kind, cycle.counts_a_code, sigma, 100.0 * share, sigma_mv, wrong)
-
-
-def _by_driven(circuit: Transfer, cycle: Cycle) -> list[ByDriven]:
-    rows, found = circuit.macro.rows, []
-    for driven in some_driven(rows):
-        count = torch.tensor([driven * (cycle.full_scale // rows) / 2.0], dtype=torch.float32, device="cpu")
-        level, sigma = circuit.column.of_driven(torch.full_like(count, driven), count, cycle)
-        every = float(circuit.column.level(count, cycle))
-        found.append(ByDriven(cycle.full_scale, driven, float(count), float(level), every, float(sigma)))
-    return found
 
 
 def _geometry(circuit: Transfer) -> str:

@@ -204,10 +204,13 @@ def _write_differences(run: Run, names: Sequence[str]) -> None:
 
 
 def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Difference]:
-    """The change at each step along an axis, for each combination of the other axes."""
+    """The change at each step along an axis, for each combination of the other axes.
+
+    Corners have no order, so the changes are those from the first corner to each other one.
+    """
     found = []
     for _, line in sweep_lines(points, axis):
-        for before, after in pairwise(line):
+        for before, after in ((line[0], each) for each in line[1:]) if axis == CORNER else pairwise(line):
             is_same = before.point == after.point or before.difference == after.difference == NO_DIFFERENCE
             change = NO_DIFFERENCE
             if not is_same:

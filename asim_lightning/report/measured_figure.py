@@ -1,4 +1,4 @@
-"""Figures of columns: transfer, INL, DNL and noise of a measured one, and curves by driven rows."""
+"""Figures of columns: transfer, INL, DNL and noise of a measured one, a user's, and curves by driven rows."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asim_lightning.circuit import Cycle, Transfer
 from asim_lightning.circuit.adapters import some_driven
 from asim_lightning.circuit.code_fit import intervals
-from asim_lightning.circuit.columns import Column
+from asim_lightning.circuit.column_models import is_users
+from asim_lightning.circuit.columns import Column, to_codes
 from asim_lightning.circuit.measured import Measured, MeasuredCurve
 from asim_lightning.report.draw import figure_of, save_figure
 from asim_lightning.report.picture import GREY, Axis, Paper, Picture, Series
@@ -35,18 +37,38 @@ def draw_measured(columns: Iterable[Column], folder: Path, paper: Paper = Paper(
     return drawn
 
 
-def draw_by_driven(circuits: Iterable[Transfer], folder: Path, paper: Paper = Paper()) -> list[Path]:
-    """Draw each column that depends on driven rows, once for each of its full scales, and return the files."""
+def draw_curves(circuits: Iterable[Transfer], folder: Path, paper: Paper = Paper()) -> list[Path]:
+    """Draw each column that depends on driven rows or is a user's, once for each of its full scales, and return the
+    files."""
     drawn: list[Path] = []
-    for circuit in {each.column: each for each in circuits if each.column.depends_on_driven}.values():
-        for cycle in {each.full_scale: each for each in circuit.cycles if each.analog}.values():
-            name, number = f"driven_{circuit.macro.column}_{cycle.full_scale}", len(drawn)
+    for circuit in {each.column: each for each in circuits}.values():
+        depends, own = circuit.column.depends_on_driven, is_users(circuit.column)
+        for cycle in {each.full_scale: each for each in circuit.cycles if each.analog and (depends or own)}.values():
+            name, number = f"{'driven' if depends else 'curve'}_{circuit.macro.column}_{cycle.full_scale}", len(drawn)
             path = paper.path(folder, name)
             path = paper.path(folder, f"{name}_{number}") if path in drawn else path
             title = f"{circuit.macro.column}: cycles of full scale {cycle.full_scale}"
-            pictures = driven_pictures(circuit, cycle)
+            pictures = driven_pictures(circuit, cycle) if depends else swing_pictures(circuit, cycle)
             drawn.append(save_figure(figure_of(*pictures, title=title, across=2, width=paper.width), path))
     return drawn
+
+
+def swing_pictures(circuit: Transfer, cycle: Cycle) -> list[Picture]:
+    """Level, level less the ideal level, and sigma, by count over the swing, in LSB."""
+    most, least = cycle.full_scale, -cycle.full_scale if cycle.signed else 0
+    counts = torch.linspace(least, most, min(_MOST_POINTS, most - least + 1)).round()
+    ideal, level = to_codes(counts, cycle), circuit.column.level(counts, cycle).expand_as(counts)
+    sigma, x = circuit.column.sigma(counts, cycle).expand_as(counts), counts.tolist()
+
+    def line(name: str, y: Tensor) -> Series:
+        return Series(name, x, y.tolist(), form="line", marker="none")
+
+    grey = Series("ideal", x, ideal.tolist(), form="line", colour=GREY, marker="none", dashes=1)
+    return [
+        Picture("level before rounding", Axis("count"), Axis("LSB"), [grey, line("column", level)]),
+        Picture("level, less the ideal one", Axis("count"), Axis("LSB"), [line("", level - ideal)]),
+        Picture("noise before rounding", Axis("count"), Axis("sigma (LSB)"), [line("", sigma)]),
+    ]
 
 
 def driven_pictures(circuit: Transfer, cycle: Cycle) -> list[Picture]:

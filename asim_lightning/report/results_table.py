@@ -199,7 +199,7 @@ def _only_in_csv(column: TableColumn[Result], is_so: bool = True) -> TableColumn
 
 @dataclass(frozen=True)
 class Difference:
-    """The change at one step along an axis, on the same images and reads."""
+    """The change from one value of an axis to another, on the same images and reads."""
 
     axes: dict[str, AxisValue]
     """Values of the other axes."""
@@ -219,7 +219,10 @@ def differences_text(axis: str, found: Sequence[Difference], measure: Measure = 
         TableColumn(f"change{unit}", lambda row: measure.change_text(row.change.mean, "+")),
         TableColumn("95 % interval", lambda row: measure.change_interval(row.change.low, row.change.high, "+")),
     ]
-    head = f"Changes along {head_of(axis)}, in pairs: the same images and random numbers on both sides"
+    steps = f"Changes along {head_of(axis)}"
+    if axis == CORNER:
+        steps = f"Changes from corner {value_words(found[0].before)} to each other one"
+    head = f"{steps}, in pairs: the same images and random numbers on both sides"
     return measure.words(f"{head}\n{Table(columns, found)}")
 
 

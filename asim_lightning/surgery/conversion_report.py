@@ -11,6 +11,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.circuit.fields import settings_of
 from asim_lightning.nn.calibration import kept_fidelities, quantized_layers
 from asim_lightning.nn.inputs import Inputs
+from asim_lightning.surgery.flow import Outside
 from asim_lightning.surgery.plan import are_many, kinds_of
 from asim_lightning.surgery.probe import keep_example_, probe
 from asim_lightning.surgery.settings import set_fidelity_
@@ -23,8 +24,7 @@ KEPT = "asim_report"
 TRANSFORM = "transform"
 """Kind of a transform of a layer's inputs, which is no layer."""
 NOT_COUNTED = (
-    "MACs leave out operators that may multiply, nobody knows how often: {}; "
-    "torch.utils.flop_counter.register_flop_formula gives one a count"
+    "unknown operators, which MACs leave out: {}; torch.utils.flop_counter.register_flop_formula gives one a count"
 )
 """Note on operators without a count."""
 _NAMED = ("weight_bits", "input_bits", "rows", "adc_bits", "encoding_bits")
@@ -71,6 +71,8 @@ class ConversionReport:
     rows: tuple[ReportRow, ...]
     notes: tuple[str, ...] = ()
     """Other changes of the network, a line each."""
+    outside: Outside | None = None
+    """Multiplications that no row has."""
 
     def __iter__(self) -> Iterator[ReportRow]:
         return iter(self.rows)
@@ -111,7 +113,8 @@ class ConversionReport:
                 f"{name} x {len(rows)}" if several else rows[0].name, r.kind, r.before, r.after, describe(r.macro),
                 f"{len(rows)} x " * several + _count(r.macs), r.input, r.why_kept,
             ))  # fmt: skip
-        return "\n".join([text_table(table, 1, "lllllrll"), self.summary, *self.notes])
+        outside = [] if self.outside is None else [self.outside.text(sum(row.macs or 0 for row in self.rows))]
+        return "\n".join([text_table(table, 1, "lllllrll"), self.summary, *outside, *self.notes])
 
     @property
     def summary(self) -> str:
@@ -159,7 +162,7 @@ def recount_(model: nn.Module, example: Inputs) -> ConversionReport:
     for owner, products in seen.products.items():
         macs[owner or WHOLE] += sum(made.macs for made in products)
     rows = (replace(row, macs=None if row.macs is None else macs[row.name]) for row in vars(model)[KEPT])
-    report = ConversionReport(tuple(rows))
+    report = ConversionReport(tuple(rows), outside=seen.outside)
     setattr(model, KEPT, report)
     return report
 

@@ -164,7 +164,7 @@ def _convert(model: nn.Module, plan: Plan, example: Inputs | None) -> Conversion
     routed = sum(isinstance(module, OnMacro) and module.by_row for module in new.values())
     notes = [_BY_ROW % routed] if routed else []
     notes += [NOT_COUNTED.format(", ".join(sorted(set(seen.uncounted.values()))))] if seen.uncounted else []
-    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)), tuple(notes))
+    report = ConversionReport((*rows, *_other_rows(model, seen, earlier)), tuple(notes), seen.outside)
     setattr(model, KEPT, report)
     return report
 
@@ -233,7 +233,7 @@ def _other_rows(model: nn.Module, seen: Probe, earlier: Mapping[str, nn.Module])
     """Report rows of modules that multiply and are not converted."""
     why = dict.fromkeys(seen.others, "an earlier conversion left its products in float")
     for name in dict.fromkeys([*seen.others, *seen.uncounted]):
-        unknown = f"{seen.uncounted[name]} (uncounted)" if name in seen.uncounted else ""
+        unknown = f"{seen.uncounted[name]} (unknown operator)" if name in seen.uncounted else ""
         if functions := ", ".join(filter(None, [seen.functions.get(name, ""), unknown])):
             why[name] = (
                 f"its forward calls {functions}, which surgery leaves in float; call a torch.nn.Conv2d, a "

@@ -1,7 +1,7 @@
 """The origin of each tensor of a run (image, product, softmax), and the multiplications of each module."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from asim_lightning.surgery.multiplications import multiplications, name_of
+from asim_lightning.surgery.multiplications import OperatorCounts, name_of
 from asim_lightning.surgery.watch import Call
 
 _LOOK_UPS = ("embedding", "embedding_bag", "index", "index_select", "gather")
@@ -20,9 +20,15 @@ _SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 
 
 class Flow(TorchDispatchMode):
-    """While active, tracks the origin of each tensor, and counts multiplications."""
+    """While active, tracks the origin of each tensor, and counts multiplications.
 
-    def __init__(self, images: Iterable[Tensor], running: Callable[[], str]) -> None:
+    Args:
+        images: Inputs of the network.
+        running: Gives the full name of the innermost running module.
+        explained: Modules whose multiplications by element a report need not name: layers.
+    """
+
+    def __init__(self, images: Iterable[Tensor], running: Callable[[], str], explained: Collection[str] = ()) -> None:
         super().__init__()
         self.macs: Counter[str | Call] = Counter()
         """Multiplications of all samples, by module, or by product of a function call."""
@@ -30,6 +36,8 @@ class Flow(TorchDispatchMode):
         """Names of the functions that multiplied, such as conv2d."""
         self.uncounted: defaultdict[str | Call, set[str]] = defaultdict(set)
         """Names of operators that may multiply, nobody knows how often."""
+        self.elements: Counter[tuple[str, str]] = Counter()
+        """Multiplications by element of numbers that depend on an image, of all samples, by operator and module."""
         self.of_images: set[str] = set()
         """Modules with convolutions whose weights depend on the image."""
         self.softmaxed: set[Call] = set()
@@ -39,8 +47,9 @@ class Flow(TorchDispatchMode):
         self.product: Call | None = None
         """The product of a function call that is being computed."""
         self._running = running
+        self._explained = frozenset(explained)
+        self._counts = OperatorCounts()
         self._marks = WeakTensorKeyDictionary()
-        self._spread = WeakTensorKeyDictionary()
         for image in images:
             self._marks[image] = _Marks(True, True)
 
@@ -86,19 +95,6 @@ class Flow(TorchDispatchMode):
         found: _Marks = self._marks.get(x, _NOTHING)
         return found
 
-    def _spread_sum(self, func: Any, inputs: list[Tensor], result: Any) -> int:
-        """Multiplications of a matrix product written elementwise, such as ``(x[:, None] * w).sum(-1)``; else 0.
-
-        Each factor is spread over axes of the other, and a sum or mean takes the products.
-        """
-        kind, factors = func._overloadpacket, [x for x in inputs if x.is_floating_point() and x.dim()]
-        if kind is torch.ops.aten.mul and sum(x.shape != result.shape for x in factors) == 2:
-            self._spread[result] = True
-        if kind not in (torch.ops.aten.sum, torch.ops.aten.mean) or result.numel() == inputs[0].numel():
-            return 0
-        is_product = inputs[0] in self._spread or inputs[0]._base in self._spread
-        return inputs[0].numel() if is_product else 0
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -108,12 +104,15 @@ class Flow(TorchDispatchMode):
         scores = any(each.scores for each in factors) and all(each.scores for each in factors if each.image)
         result = func(*args, **kwargs)
         maker = self.product or self._running()
-        if spread := self._spread_sum(func, inputs, result):
-            self.functions[maker].add("mul and sum")
-            self.macs[maker] += spread
-        elif (count := multiplications(func, args, kwargs, result)) != 0:
-            (self.uncounted if count is None else self.functions)[maker].add(name_of(func, args))
-            self.macs[maker] += count or 0
+        count, sees_image = self._counts.of_products(func, args, kwargs, result), any(each.image for each in before)
+        if count:
+            self.functions[maker].add(name_of(func, args))
+            self.macs[maker] += count
+        elif count is None and sees_image:
+            self.uncounted[maker].add(name_of(func, args))
+        elif sees_image and isinstance(maker, str) and maker not in self._explained:
+            name = str(func._overloadpacket).replace(".", "::")
+            self.elements[name, maker] += self._counts.of_elements(func, args, kwargs, result)
         if func._overloadpacket is torch.ops.aten.convolution:
             self.weights |= self._of(args[1]).products
             if self.sees_image(args[1]):
@@ -134,6 +133,26 @@ class Flow(TorchDispatchMode):
                 if isinstance(output, Tensor):
                     self._marks[output] = marks
         return result
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Multiplications by element that no row of a report has, of numbers that depend on the network's input."""
+
+    count: int
+    """Multiplications for one sample."""
+    operator: str
+    """The operator that makes most of them, such as aten::mul."""
+    module: str
+    """Full name of the module with most of them; empty for the network itself."""
+
+    def text(self, macs: int) -> str:
+        """The line of a report with some multiplications in its rows."""
+        where = f"`{self.module}`" if self.module else "the network itself"
+        return (
+            f"{self.count:,} multiplications in float outside of layers, most in `{self.operator}` of {where}: "
+            f"{100 * self.count / (self.count + macs):.2g} % of all multiplications, and in no row"
+        )
 
 
 @dataclass(slots=True, eq=False)

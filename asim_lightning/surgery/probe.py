@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from asim_lightning.nn import PACT
 from asim_lightning.nn.inputs import Inputs, batch_size, moved, some_of, tensors_of
 from asim_lightning.nn.layer_kinds import TORCH_LAYERS, kind_of
-from asim_lightning.surgery.flow import Flow
+from asim_lightning.surgery.flow import Flow, Outside
 from asim_lightning.surgery.provenance import Provenance
 from asim_lightning.surgery.watch import Call, Watch, Watcher, run_watched
 
@@ -102,6 +102,7 @@ class Probe(Watcher):
         others: Multiplications for one sample of modules that are not layers, by full name.
         functions: Names of the functions that multiply in these modules.
         uncounted: Names of operators that may multiply, nobody knows how often, by full name of their module.
+        outside: Multiplications by element of modules that are not layers; None if there are none.
         last: Layers after which no other layer or product computes the output.
         with_more: Layers that were called with more than their input.
         uneven: Modules that made other products in another call.
@@ -118,6 +119,7 @@ class Probe(Watcher):
         self.others: dict[str, int] = {}
         self.functions: dict[str, str] = {}
         self.uncounted: dict[str, str] = {}
+        self.outside: Outside | None = None
         self.last: set[str] = set()
         self.with_more: set[str] = set()
         self.uneven: set[str] = set()
@@ -183,6 +185,9 @@ class Probe(Watcher):
             {str(name): ", ".join(sorted(made)) for name, made in names.items()}
             for names in (self.flow.functions, self.flow.uncounted)
         )
+        for (operator, module), _ in self.flow.elements.most_common(1):
+            count = self.flow.elements.total() // self._batch
+            self.outside = Outside(count, operator, module) if count else None
 
     def _note(self, name: str, x: Tensor) -> None:
         self.order.setdefault(name)
@@ -209,7 +214,9 @@ def probe(model: nn.Module, layers: Mapping[str, nn.Module], example: Inputs) ->
     """Run the network once, in evaluation, and record its layers and products."""
     seen = Probe(layers, example)
     watch = Watch(model, layers, seen)
-    seen.flow = Flow(tensors_of(example), lambda: watch.running)
+    # cuDNN computes the gates of a recurrent layer inside of one operator, and a CPU some of them by multiplications
+    recurrent = {name for name, module in model.named_modules() if isinstance(module, nn.RNNBase)}
+    seen.flow = Flow(tensors_of(example), lambda: watch.running, watch.own | recurrent)
     hooks = [
         module.register_forward_hook(seen.activation(name))
         for name, module in model.named_modules()

@@ -1,8 +1,8 @@
 """A watched run of a network: the calls of its layers, and the products that its modules make by functions."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,8 @@ class Watch(ProductMode):
         self._running: list[str] = []
         self._counts: list[int] = []
         self._layers = set(layers)
-        # products inside converted layers are not reported
-        self._own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
+        self.own = {name for name, module in model.named_modules() if isinstance(module, _CONVERTED)} | self._layers
+        """Layers and converted layers; products inside them are not reported."""
         self._parameters: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             known = self._parameters.get(id(parameter))
@@ -122,7 +122,7 @@ class Watch(ProductMode):
         return self._told(x, w, False, lambda: of_groups(lambda group, rows: rows @ w[group], x, ends))
 
     def _told(self, a: Tensor, b: Tensor, whole: bool, multiply: Callable[[], Tensor]) -> Tensor:
-        if self.running in self._own:
+        if self.running in self.own:
             return multiply()
         call = Call(self.running, self._counts[-1] if self._counts else 0, self._name_of(b), whole)
         if self._counts:
@@ -145,13 +145,15 @@ def run_watched(
     modes: Iterable[AbstractContextManager[Any]],
     hooks: Sequence[RemovableHandle],
 ) -> Any:
-    """Output of a network that runs once, in evaluation, within modes; then hooks are removed and modes restored."""
+    """Output of a network that runs once, in evaluation, within modes; then hooks are removed, and modes and buffers
+    restored."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     devices = list({x.device for x in tensors_of(example) if x.device.type == "cuda"})
     try:
         # a forward draws the same random numbers in each run, and changes no generator outside
         with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices), ExitStack() as stack:
+            stack.enter_context(_kept_buffers(model))
             torch.manual_seed(0)
             for mode in modes:
                 stack.enter_context(mode)
@@ -164,6 +166,27 @@ def run_watched(
             handle.remove()
         for module, was_training in training.items():
             module.training = was_training
+
+
+@contextmanager
+def _kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Within it, a forward may write into buffers or replace them; after it they are as before."""
+    kept = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        for module, name, buffer, before in kept:
+            now = module._buffers.get(name)
+            if now is not None and now.shape != before.shape:
+                continue  # a table that grew for longer inputs: its module may remember the length
+            module._buffers[name] = buffer
+            if not torch.equal(buffer, before):  # a buffer that nobody wrote into keeps its version
+                buffer.copy_(before)
 
 
 def relative_difference(output: Any, expected: Any) -> float:

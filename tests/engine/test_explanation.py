@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from asim_lightning.circuit import Column, Conversion, Cycle, MacroConfig, transfer
+from asim_lightning.circuit import Charge, Column, Conversion, Cycle, MacroConfig, transfer
 from asim_lightning.engine.explanation import distinct_adc_bits, exact_rows, explain
 
 
@@ -219,3 +219,44 @@ def test_level_and_sigma_by_driven_rows() -> None:
     assert not explain(MacroConfig(column="droop")).by_driven
     few = explain(MacroConfig(rows=2, column="droop", column_args={"k": 0.1}, random_noise=0.1))
     assert [each.driven for each in few.by_driven] == [1, 2]
+
+
+class Bent(Charge):
+    """A column that loses a part of its level at large counts, and has no noise of its own."""
+
+    def level(self, count: Tensor, cycle: Cycle) -> Tensor:
+        return super().level(count * (1 - 0.02 * count.abs() / cycle.full_scale), cycle)
+
+
+BENT = f"{Bent.__module__}.Bent"
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts", "step"),
+    [
+        ({}, [0, 64, 128, 191, 255], 1.0),
+        ({"adc_bits": 7, "adc_step": 2}, [0, 64, 128, 191, 255], 2.0),
+        ({"weight_parallel": True, "adc_bits": 8, "rows": 127}, None, 1.0),
+    ],
+)
+def test_level_and_sigma_of_a_users_column_over_its_swing(
+    settings: dict[str, Any], counts: list[float] | None, step: float
+) -> None:
+    found = explain(MacroConfig(column=BENT, random_noise=0.1, **settings)).over_swing
+    assert [each.part for each in found[:5]] == ["0", "1/4", "1/2", "3/4", "1"]
+    if counts is not None:
+        assert [each.count for each in found] == counts
+        assert [each.ideal for each in found] == pytest.approx([count / step for count in counts])
+    else:
+        assert (found[0].count, found[2].count, found[4].count) == (-found[4].full_scale, 0, found[4].full_scale)
+    for each in found:
+        assert each.level == pytest.approx(each.ideal * (1 - 0.02 * abs(each.count) / each.full_scale), abs=1e-3)
+        assert each.sigma == pytest.approx(found[0].sigma)
+
+
+def test_columns_of_the_package_have_no_table_of_their_swing() -> None:
+    for column in ("charge", "current", "droop"):
+        found = explain(MacroConfig(column=column))
+        assert not found.over_swing
+        assert "part of" not in str(found)
+    assert "part of" in str(explain(MacroConfig(column=BENT)))

@@ -14,10 +14,11 @@ from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import read_run
 from asim_lightning.exploration.corners import Corners
-from asim_lightning.exploration.publish import publish, publish_search
+from asim_lightning.exploration.publish import differences, publish, publish_search
 from asim_lightning.exploration.runner import Work
 from asim_lightning.exploration.search import Search, SearchSettings, open_search
 from asim_lightning.exploration.sweep import Sweep, SweepSettings, open_sweep
+from asim_lightning.report.results_table import differences_text
 from tests.cli.conftest import environment
 from tests.conftest import rows_of
 from tests.exploration.conftest import grid, rows, small_work, stored, swept, write_recipe
@@ -48,6 +49,18 @@ def test_a_corner_has_fields_by_the_names_of_axes() -> None:
     }
     assert Corners.read(GIVEN).fields["tt"] == {}
     assert Corners.read(None) == Corners.read({}) == Corners()
+
+
+def test_each_corner_is_compared_with_the_first(tmp_path: Path) -> None:
+    made = sweep(tmp_path)
+    found = made.run()
+    steps = differences(found.points, made, "corner")
+    assert [(each.before, each.after) for each in steps] == [("tt", "ff"), ("tt", "ss")]
+    by_corner = {row.axes["corner"]: row for row in found.points}
+    for each in steps:
+        change = by_corner[each.after].accuracy - by_corner["tt"].accuracy
+        assert each.change.mean == pytest.approx(change)
+    assert differences_text("corner", steps).startswith("Changes from corner tt to each other one, in pairs")
 
 
 def test_an_axis_wins_over_a_corner() -> None:

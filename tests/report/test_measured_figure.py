@@ -9,12 +9,14 @@ from asim_lightning.circuit import Column, MacroConfig, transfer
 from asim_lightning.circuit.column_models import build_column
 from asim_lightning.circuit.measured import measured_curves
 from asim_lightning.report.measured_figure import (
-    draw_by_driven,
+    draw_curves,
     draw_measured,
     driven_pictures,
     measured_pictures,
+    swing_pictures,
 )
 from tests.circuit.measured_chips import COUNTS, TOP, bent_level, codes_of, ideal_csv, moments_csv, reads_csv, written
+from tests.engine.test_explanation import Bent
 
 SILENT_START = np.where(COUNTS < 60, 0.0, 0.2)
 
@@ -58,5 +60,15 @@ def test_a_column_is_drawn_for_some_numbers_of_driven_rows(tmp_path: Path) -> No
         assert (series.x[-1], series.name) == (7 * driven, f"{driven} rows driven")
         assert series.y[-1] == pytest.approx(-0.1 * driven / 255 * driven, abs=1e-4)
     assert [max(series.y) for series in noise.series] == [0.0] * 4
-    drawn = draw_by_driven([transfer(MacroConfig(), False), droop, droop], tmp_path)
+    drawn = draw_curves([transfer(MacroConfig(), False), droop, droop], tmp_path)
     assert [path.name for path in drawn] == ["driven_droop_1785.png", "driven_droop_765.png"]
+
+
+def test_a_users_column_is_drawn_over_its_swing(tmp_path: Path) -> None:
+    own = transfer(MacroConfig(column=f"{Bent.__module__}.Bent", encoding_bits=3), False)
+    level, lost, noise = swing_pictures(own, own.cycles[0])
+    assert [series.x[-1] for series in (*level.series, *lost.series, *noise.series)] == [1785] * 4
+    assert lost.series[0].y[-1] == pytest.approx(-0.02 * 255, abs=1e-3)
+    assert [level.series[0].y[-1], *noise.series[0].y[:1]] == [255, 0]
+    drawn = draw_curves([transfer(MacroConfig(), False), own, own], tmp_path)
+    assert [path.name for path in drawn] == [f"curve_{Bent.__module__}.Bent_{most}.png" for most in (1785, 765)]
