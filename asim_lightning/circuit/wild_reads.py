@@ -10,6 +10,8 @@ MOST_DEVIATIONS = 6.0
 RULE = f"more than {MOST_DEVIATIONS:g} robust deviations from the median of their count"
 _IQR = 1.349  # interquartile range of a standard normal value
 _NEIGHBOURS = 8  # counts on each side, because the quartiles of 20 reads may be half as far apart as those of all
+_LEAST = 0.45
+"""Least robust deviation, in codes: levels at whole codes hide smaller noise."""
 _FEWEST = 8  # reads above code 0 (or below the largest code) that tell level and deviation
 
 Array = NDArray[np.float64]
@@ -18,10 +20,10 @@ Array = NDArray[np.float64]
 def are_wild(count: NDArray[np.int64], value: Array, shape: tuple[int, int], are_codes: bool) -> NDArray[np.bool_]:
     """Whether each read is wild.
 
-    The robust deviation of a count is its interquartile range over 1.349, less that of rounding, or that of its
-    neighbours (the median of up to 17 counts) if this is larger. If an end of the ADC's range hides a quartile, median
-    and deviation are those of the normal values whose codes have the number of reads at this end, and the middle of the
-    other reads.
+    The robust deviation of a count is its interquartile range over 1.349, less that of rounding: that of its neighbours
+    (the median of up to 17 counts), or the geometric mean of both if this is larger. If an end of the ADC's range hides
+    a quartile, median and deviation are those of the normal values whose codes have the number of reads at this end,
+    and the middle of the other reads.
 
     Args:
         count: Place of each read in a table of converters and counts; each place has a read. # (reads,)
@@ -65,9 +67,9 @@ class _Sorted:
         return between
 
     def deviation(self) -> Array:
-        """Standard deviation of each count by its quartiles, without that of rounding to a step."""
+        """Standard deviation of each count by its quartiles, without those of rounding and of spreading values."""
         wide = (self.quantile(0.75) - self.quantile(0.25)) / _IQR
-        found: Array = np.sqrt(np.maximum(wide**2 - self.step**2 / 12, 0.0))
+        found: Array = np.sqrt(np.maximum(wide**2 - self.step**2 / 6, (_LEAST * self.step) ** 2))
         return found
 
     def behind_end(self, end: float, side: int, median: Array, deviation: Array) -> None:
@@ -86,10 +88,11 @@ class _Sorted:
 
 
 def _with_neighbours(deviation: Array) -> Array:
-    """The larger of each count's deviation and the median of its neighbours; of an unknown one the largest of these,
-    because noise falls with the count. # (converters, counts) to (places,)"""
+    """The median of each count's neighbours, or its geometric mean with the count's own deviation if this is larger; of
+    an unknown deviation the largest of these, because noise falls with the count. # (converters, counts) to (places,)
+    """
     padded = np.pad(deviation, ((0, 0), (_NEIGHBOURS, _NEIGHBOURS)), constant_values=np.nan)
     windows = np.ma.masked_invalid(sliding_window_view(padded, 2 * _NEIGHBOURS + 1, axis=1))
     around = np.where(np.isnan(deviation), windows.max(-1).filled(np.inf), np.ma.median(windows, -1).filled(np.inf))
-    larger: Array = np.fmax(deviation, around).ravel()
+    larger: Array = np.fmax(np.sqrt(deviation * around), around).ravel()
     return larger
