@@ -13,6 +13,8 @@ from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
 VOTES = ("mode", "median", "mean")
 WEIGHT_CODINGS = ("plain", "flip")
 _BOLTZMANN = 1.380649e-23  # J/K
+_DOUBTFUL = 10.0
+"""Noise, percent of full scale, from which LSB may be meant."""
 _noise = partial(
     setting, 0.0, unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True,
     decides_energy=False,
@@ -115,6 +117,10 @@ class MacroConfig:
                 self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
+        if self.column_args:
+            from asim_lightning.circuit.column_models import check_column_arguments  # which imports this module
+
+            check_column_arguments(self)
         self._check_converters()
         self._check_static()
 
@@ -221,6 +227,17 @@ class MacroConfig:
         if self.digital_adc and not self.digital_levels:
             idle["digital_adc while digital_levels is 0"] = ("digital_levels",)
         return idle if not kinds or any(map(static.is_set, kinds)) else {**idle, trim: kinds}
+
+    @property
+    def doubts(self) -> list[str]:
+        """Questions on noise that has no unit, and is so large that LSB may be meant."""
+        found = []
+        for name in ("random_noise", "nonlinear_noise"):
+            value, codes = getattr(self, name), self.codes_of_full_scale
+            if not isinstance(value, str) and value >= _DOUBTFUL and codes is not None:
+                lsb = f"{value:g} % of full scale, {codes * value / 100:.3g} LSB"
+                found.append(f"{name} {value:g} is {lsb}; if you mean {value:g} LSB, write '{value:g} lsb'")
+        return found
 
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.

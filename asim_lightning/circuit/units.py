@@ -69,5 +69,6 @@ def noise_percent(value: float | str, field: str, codes: float | None, full_scal
     else:
         percent = number
     if not (math.isfinite(percent) and 0.0 <= percent <= 100.0):
-        raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}")
+        hint = f"; did you mean '{number:g} lsb'?" if percent > 100 and not isinstance(value, str) and codes else ""
+        raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}{hint}")
     return percent

@@ -322,6 +322,8 @@ class AsimCLI(CommandCLI):
         for setting, off in idle.items():
             if not any(name in varied for name in off):  # else the command itself switches it on
                 self.say(f"macro    no effect: {setting}")
+        for doubt in dict.fromkeys(each for macro in macros for each in macro.doubts):
+            self.say(f"macro    {doubt}")
         backbone = self.config.model.backbone
         named = None if backbone.network is not None else backbone.name
         for note in unused_notes(self.arguments, self.by_flags, named, self.start.path is not None):
@@ -331,9 +333,7 @@ class AsimCLI(CommandCLI):
         if not ({"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True) or learnt):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
-        for note in model.pretrained:
-            self.say(f"weights  {note}")
-        for note in self.notes:
+        for note in (*(f"weights  {each}" for each in model.pretrained), *self.notes):
             self.say(note)
         if described := getattr(self.datamodule, "described", ""):
             self.say(f"data     {described}")
