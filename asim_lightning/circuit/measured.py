@@ -118,7 +118,7 @@ class Measured(Column):
                 " leave out `content` to take the file as it is now"
             )
         self.file, self.converter, self.wild_reads = file, converter, wild_reads
-        top, scale = _top_code(macro), macro.full_scale_mv
+        top, scale = _top_code(macro), macro.swing_mv
         self.by_driven = driven_curves(bytes_, file, top, scale, wild_reads=wild_reads)
         self.depends_on_driven = len(self.by_driven) > 1
         if self.by_driven:

@@ -26,7 +26,7 @@ from asim_lightning.cli.command_line import Arguments, Recipe, dump_yaml, load_v
 from asim_lightning.cli.commands import COMMANDS, OPTIONS_OF_STUDIES
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
-from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
+from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, settle_full_scale, value_at
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.unused_settings import unused_notes
@@ -42,7 +42,6 @@ from asim_lightning.surgery import macro_layers
 PREDICTIONS = "predictions.csv"
 _DATA = "asim_lightning.data.FashionMNIST"
 _PRESET, _MACRO, _ARGUMENTS = "model.plan.preset", "model.plan.macro", "model.plan.macro.column_args"
-_FULL_SCALE = "full_scale_mv"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
@@ -264,15 +263,9 @@ class AsimCLI(CommandCLI):
             search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
-        self._settle_full_scale()
-
-    def _settle_full_scale(self) -> None:
-        """Give the macro the first full scale of an axis: noise in mV needs one before a point gives its own."""
-        search, macro = self.config.get("search"), self.config.model.plan.macro
-        for axes in (self.config.get("axes"), search and search.space):
-            values = (axes or {}).get(_FULL_SCALE)
-            if values and macro.get(_FULL_SCALE) is None:  # the study refuses other values
-                macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
+        settle_full_scale(
+            settings, self.by_recipes.get("technology") or {}, "" if self.preset is None else self.preset.name
+        )
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""

@@ -57,6 +57,7 @@ SOURCES = {
     "adc_bit": f"{_ZIGZAG}: 100 fF a bit",
     "adc_noise": f"{_ZIGZAG}: 0.001 fF times the square of the full scale in LSB, 2^bits without an `adc_step`",
     "adc": "the model's coefficients of a converter",
+    "bit_ns": "nobody's: the times of the presets are of their own ADCs",
     "driver": f"{_ZIGZAG}: 50 fF a bit, where a cycle takes several",
     "digital_mac": f"median of digital macros of 22 to 65 nm in {_UIUC}, at 28 nm and 0.9 V",
     "full_adder": f"{_ZIGZAG}, at 28 nm",
@@ -126,6 +127,8 @@ class Technology:
     """Supply: 0.2..3, V or with a unit ("800 mV"); null: the preset's."""
     cycle_ns: float | str | None = _of_preset(label="time of a conversion", unit="ns", within=(0.01, 1e6))
     """Time of a conversion, input to code: 0.01..1000000, ns or with a unit ("2 us"); null: the preset's."""
+    bit_ns: float | str = _cost(0.0, label="time of a bit", unit="ns", has_units=True, within=(0.0, 1e6))
+    """Time that each bit of the ADC adds to `cycle_ns`, ns or with a unit; 0: the time does not follow the bits."""
     unit_capacitor: float | str | None = _of_preset(label="unit capacitor", unit="fF", within=(0.01, 1e3))
     """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or if it has none, `row_capacitance`
     times the node."""
@@ -222,15 +225,14 @@ class Technology:
         unit = self.value("unit_capacitor")
         return float(self.row_capacitance * self.nanometres if unit is None else self.parasitics * unit)
 
-    @property
-    def cycle_seconds(self) -> float:
-        """Time of a conversion, s."""
-        return 1e-9 * float(self.value("cycle_ns"))
+    def seconds(self, adc_bits: int | None) -> float:
+        """Time of a conversion by an ADC, s; None: an ideal converter, whose bits take no time."""
+        return 1e-9 * (float(self.value("cycle_ns")) + float(self.bit_ns) * (adc_bits or 0))
 
     def source(self, name: str) -> str:
         """The source of a field's value."""
         given = getattr(self, name)
-        if settings_of(Technology)[name].has_units:
+        if settings_of(Technology)[name].has_units and name not in SOURCES:
             return technology_preset(self.preset).known.get(name, (0.0, "not known"))[1] if given is None else "given"
         if name == "adc" and given in MEASURED_ADCS:
             return MEASURED_ADCS[given][1]
@@ -244,7 +246,8 @@ class Technology:
             " (assumed)" if name in technology_preset(self.preset).assumed and getattr(self, name) is None else ""
             for name in ("supply", "cycle_ns")
         )
-        return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
+        bit = f" and {self.bit_ns:g} ns a bit" if self.bit_ns else ""
+        return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}{bit}"
 
     def _check_number(self, name: str, what: Setting, low: float, high: float) -> None:
         """Convert a text with a unit to the field's unit, and refuse numbers out of its range."""

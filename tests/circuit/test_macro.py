@@ -62,7 +62,14 @@ CASES: list[Case] = [
     ("nonlinear_noise", {"nonlinear_noise": float("nan")}, "0..100 % of full scale", "nan"),
     ("unit_capacitor_ff", {"unit_capacitor_ff": 0}, "positive number of fF", "0"),
     ("nonlinear_noise", {"nonlinear_noise": "1.2 mV"}, "needs `macro.full_scale_mv`", "'1.2 mV'"),
-    ("full_scale_mv", {"full_scale_mv": 0}, "a positive number of mV or null", "0"),
+    (
+        "full_scale_mv",
+        {"full_scale_mv": 0},
+        "a positive number of mV, a share of the supply such as '0.8 of 900 mV', or null",
+        "0",
+    ),
+    ("full_scale_mv", {"full_scale_mv": "0.8 supply"}, "such as '0.8 of 900 mV'", "'0.8 supply'"),
+    ("full_scale_mv", {"full_scale_mv": "0.8 volts"}, "a share of the supply such as", "'0.8 volts'"),
     ("digital_levels", {"digital_levels": -1}, "0 or more", "-1"),
     ("digital_levels", {"digital_levels": 2, "weight_parallel": True}, "0 with weight_parallel", "2"),
     ("digital_adc", {"digital_adc": 1}, "true or false", "1"),
@@ -129,6 +136,13 @@ def test_names_and_numbers_of_arguments_are_refused_at_once(given: dict[str, Any
         return
     with pytest.raises(ValueError, match=f"`macro.{said}`"):
         MacroConfig(**given)
+
+
+def test_a_full_scale_may_be_a_share_of_a_supply() -> None:
+    shared, plain = (MacroConfig(full_scale_mv=each, random_noise="3.6 mV") for each in ("0.8 of 900 mV", 720.0))
+    assert shared.swing_mv == plain.swing_mv == 720
+    assert shared.random_noise_percent == plain.random_noise_percent == 0.5
+    assert MacroConfig().swing_mv is None
 
 
 def test_noise_without_a_unit_that_may_be_lsb_is_asked_for() -> None:

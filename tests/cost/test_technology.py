@@ -9,7 +9,7 @@ import pytest
 
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import PRESETS, Technology
-from asim_lightning.cost.technology import technology_preset
+from asim_lightning.cost.technology import SOURCES, technology_preset
 from asim_lightning.cost.validation import published_chips
 from asim_lightning.resources import shipped_folder
 
@@ -54,6 +54,16 @@ def test_macros_publish_what_the_model_is_fitted_to() -> None:
             assert (found.node, found.technology.get("cycle_ns")) == (row.node, row.time_ns)
             assert found.tops_per_watt == row.tops_per_watt
     assert len(seen) == 7
+
+
+def test_the_time_of_a_conversion_follows_the_bits_if_a_bit_has_a_time() -> None:
+    t = Technology(cycle_ns=10, bit_ns="4 ns")
+    assert [t.seconds(bits) for bits in (6, 10, None)] == pytest.approx([34e-9, 50e-9, 10e-9])
+    assert str(t) == "28 nm, 0.9 V, 10 ns a conversion and 4 ns a bit"
+    assert (t.source("bit_ns"), Technology().source("bit_ns")) == ("given", SOURCES["bit_ns"])
+    assert Technology().seconds(6) == Technology().seconds(10) == Technology(bit_ns=0).seconds(None)
+    with pytest.raises(ValueError, match=r"`technology.bit_ns` must be 0..1000000 ns, got -1"):
+        Technology(bit_ns=-1)
 
 
 def test_a_field_beside_a_preset_wins_and_is_given() -> None:
