@@ -132,8 +132,8 @@ class Technology:
     unit_capacitor: float | str | None = _of_preset(label="unit capacitor", unit="fF", within=(0.01, 1e3))
     """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or if it has none, `row_capacitance`
     times the node."""
-    columns: int = _cost(256, label="columns of an array")
-    """Columns of an array, which share the drivers of its rows: 1..65536."""
+    columns: int | None = _cost(None, label="columns of an array")
+    """Columns of an array, which share the drivers of its rows: 1..65536; null: the preset's, or 256 if it has none."""
     row_capacitance: float = _cost(0.0528, label="capacitance of a row", unit="fF/nm", within=(0.0, 1e6))
     """Capacitance that a row of a column switches for each nm of node: fF/nm; `unit_capacitor` replaces it."""
     parasitics: float = _cost(1.3, label="parasitics of a row", within=(1.0, 10.0))
@@ -186,7 +186,8 @@ class Technology:
         for name, each in settings_of(Technology).items():
             if each.within is not None:
                 self._check_number(name, each, *each.within)
-        check_whole("`technology.columns`", self.columns, 1, 65536)
+        if self.columns is not None:
+            check_whole("`technology.columns`", self.columns, 1, 65536, " or null")
         check_whole("`technology.float_bits`", self.float_bits, 1, 32)
         check_choice("`technology.charging`", self.charging, CHARGING)
         check_choice("`technology.adc`", self.adc, ("model", *MEASURED_ADCS))
@@ -207,7 +208,12 @@ class Technology:
     def value(self, name: str) -> Any:
         """The value of a field: the preset's if none is given."""
         given = getattr(self, name)
-        return technology_preset(self.preset).known.get(name, (None, ""))[0] if given is None else given
+        return self._of_preset(name)[0] if given is None else given
+
+    def _of_preset(self, name: str) -> tuple[Any, str]:
+        """The value of a field in the preset, and its source."""
+        usual = (256, SOURCES[name]) if name == "columns" else (None, "not known")
+        return technology_preset(self.preset).known.get(name, usual)
 
     @property
     def nanometres(self) -> float:
@@ -232,8 +238,8 @@ class Technology:
     def source(self, name: str) -> str:
         """The source of a field's value."""
         given = getattr(self, name)
-        if settings_of(Technology)[name].has_units and name not in SOURCES:
-            return technology_preset(self.preset).known.get(name, (0.0, "not known"))[1] if given is None else "given"
+        if name == "columns" or (settings_of(Technology)[name].has_units and name not in SOURCES):
+            return self._of_preset(name)[1] if given is None else "given"
         if name == "adc" and given in MEASURED_ADCS:
             return MEASURED_ADCS[given][1]
         if name not in SOURCES:

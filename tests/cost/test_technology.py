@@ -103,7 +103,7 @@ def test_units_are_taken_and_give_the_number() -> None:
         ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
         ({"unit_capacitor": "1.5 nm"}, "`technology.unit_capacitor` must be 0.01..1000 fF, a number or with a unit"),
         ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
-        ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
+        ({"columns": 2.5}, "`technology.columns` must be 1..65536 or null, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
         (
             {"preset": "40nm"},
