@@ -180,14 +180,14 @@ def _listed(value: Any) -> list[Any]:
     return [] if found is None else [found if isinstance(found, Mapping) else value]
 
 
-def settle_full_scale(config: Namespace, technology: Mapping[str, Any], preset: str) -> None:
+def settle_full_scale(config: Namespace, recipes: Sequence[Mapping[str, Any]], preset: str) -> None:
     """Give the macro its full scale in place: the first one of an axis, because noise in mV needs one before a point
     gives its own, and the supply of a share such as "0.8 supply".
 
     Args:
         config: All settings of a command.
-        technology: The technology in recipes, for commands without one.
-        preset: Name of the published macro whose technology is the default; empty if there is none.
+        recipes: Settings of the recipes, whose technology counts for commands without one.
+        preset: Name of the technology by default.
     """
     search, macro = config.get("search"), config.model.plan.macro
     for axes in (config.get("axes"), search and search.space):
@@ -196,6 +196,10 @@ def settle_full_scale(config: Namespace, technology: Mapping[str, Any], preset: 
             macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
     share = supply_share(macro.get(_FULL_SCALE))
     if share is not None and share[1] is None:
-        own = config.get("technology")
-        given = own.as_dict() if isinstance(own, Namespace) else {"preset": preset or "28nm", **technology}
-        macro[_FULL_SCALE] = share_of_supply(share[0], Technology(**given).volts)
+        own, given = config.get("technology"), {"preset": preset}
+        for key, value in (pair for recipe in recipes for pair in recipe.items()):
+            root, _, name = str(key).partition(".")
+            if root == "technology":
+                given.update({name: value} if name else value or {})
+        technology = own.as_dict() if isinstance(own, Namespace) else given
+        macro[_FULL_SCALE] = share_of_supply(share[0], Technology(**technology).volts)

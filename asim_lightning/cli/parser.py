@@ -263,9 +263,8 @@ class AsimCLI(CommandCLI):
             search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
-        settle_full_scale(
-            settings, self.by_recipes.get("technology") or {}, "" if self.preset is None else self.preset.name
-        )
+        named = "28nm" if self.preset is None else self.preset.name
+        settle_full_scale(settings, [each.settings for each in self.arguments.recipes], named)
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""

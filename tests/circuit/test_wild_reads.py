@@ -133,6 +133,6 @@ def test_intervals_cover_with_wild_reads(wild: int) -> None:
         for name, truth in TRUTH.items():
             each = getattr(charge, name)
             covered[name] += each.low - 1e-9 <= truth <= each.high + 1e-9
-    # 38 of 40 are expected; of 256 wild reads, 7 look like others and add half a percent to the noise
+    # 38 of 40 are expected; of 256 wild reads, 8 look like others and add 0.8 % to the noise
     least = dict.fromkeys(TRUTH, 34) | {"random_noise": 27 if wild == 256 else 34}
     assert all(covered[name] >= least[name] for name in TRUTH), covered
