@@ -1,9 +1,10 @@
 """Checks of settings: each refuses a value in one sentence, with the allowed values and the given one."""
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -104,7 +105,7 @@ def check_number(name: str, value: Any, high: float | None = None, low: float = 
 
 
 def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: str, what: str) -> None:
-    """Refuse names that are not fields of a dataclass.
+    """Refuse names that are not fields of a dataclass. Near names may also be fields of a field, such as static.trim.
 
     Args:
         given: The names.
@@ -118,8 +119,17 @@ def check_names(given: Iterable[Any], kind: "type[DataclassInstance]", where: st
     names = [each.name for each in fields(kind)]
     for name in given:
         if name not in names:
-            near = get_close_matches(str(name), names, n=2, cutoff=0.4) or names
+            inner = {
+                below: f"{each.name}.{below}" for each in fields(kind) for below in _names_in(each.default_factory)
+            }
+            close = get_close_matches(str(name), [*names, *inner], n=2, cutoff=0.4)
+            near = [inner.get(each, each) for each in close] or names
             raise ValueError(f"`{where}.{name}` is no {what}, nearest: {', '.join(near)}")
+
+
+def _names_in(kind: object) -> list[str]:
+    """Names of the fields of a dataclass; none for another object."""
+    return [each.name for each in fields(kind)] if isinstance(kind, type) and is_dataclass(kind) else []
 
 
 def named_fields(where: str, what: str, **taken: Callable[[Any], Any]) -> "Callable[[type[Config]], type[Config]]":
@@ -192,9 +202,34 @@ def built(kind: type[Base], supplied: Sequence[Any], arguments: Mapping[str, Any
         what: The object's name for the user, such as "column charge".
 
     Raises:
-        ValueError: The class does not take the arguments; Python says which.
+        ValueError: The class does not take the arguments.
     """
+    for name in check_arguments(kind, len(supplied), arguments, setting, what):
+        raise ValueError(f"{setting.rstrip('`')}.{name}` must be given for {what}, got none")
     try:
         return kind(*supplied, **arguments)
     except TypeError as error:
         raise ValueError(f"{setting} does not fit {what}: {error}") from error
+
+
+def check_arguments(
+    kind: type[Base], supplied: int, arguments: Mapping[Any, Any], setting: str, what: str
+) -> list[str]:
+    """Refuse names that are no arguments of a class, see `built`; return the names of those that are missing.
+
+    Args:
+        supplied: Number of the first arguments, which the user does not give.
+    """
+    try:
+        parameters = [*inspect.signature(kind).parameters.values()][supplied:]
+    except ValueError:  # a class that is not written in Python
+        return []
+    open_ended = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named = {each.name: each.default for each in parameters if each.kind not in open_ended}
+    for name in arguments:
+        if name not in named and len(named) == len(parameters):
+            near = get_close_matches(str(name), named, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            has = ", ".join(named) or "none"
+            raise ValueError(f"{setting.rstrip('`')}.{name}` is no argument of {what}, which has {has}{hint}")
+    return [name for name, default in named.items() if default is inspect.Parameter.empty and name not in arguments]

@@ -3,13 +3,16 @@
 Engines tabulate level and sigma, so that they may depend on nothing else.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from inspect import signature
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from asim_lightning.checks import built, named_class
+from asim_lightning.checks import built, check_arguments, named_class
 from asim_lightning.circuit.adapters import ColumnByDriven, by_driven, in_range, own_of, possible_pairs
 from asim_lightning.circuit.columns import (
     Charge,
@@ -40,6 +43,20 @@ def column_class(macro: MacroConfig) -> type[Column]:
 def is_users(column: Column) -> bool:
     """Whether a user wrote the class of a column."""
     return type(own_of(column)) not in (Column, *COLUMNS.values())
+
+
+def check_column_arguments(macro: MacroConfig) -> None:
+    """Refuse arguments that are not finite, and names that a shipped column does not have; reads no file, and imports
+    no class of a user."""
+    kind = COLUMNS.get(macro.column) if isinstance(macro.column, str) else None
+    numbers = set()
+    if kind is not None:
+        check_arguments(kind, 1, macro.column_args, "`macro.column_args`", f"column {macro.column}")
+        numbers = {each.name for each in signature(kind).parameters.values() if isinstance(each.default, float)}
+    for name, value in macro.column_args.items():
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if (name in numbers and not is_number) or (is_number and not math.isfinite(value)):
+            raise ValueError(f"`macro.column_args.{name}` must be a finite number, got {value!r}")
 
 
 def resolved(macro: MacroConfig) -> MacroConfig:

@@ -8,11 +8,13 @@ from typing import Any, get_args
 from asim_lightning.checks import check_choice, check_flag, check_number, check_whole, named_fields
 from asim_lightning.circuit.fields import setting, settings_of
 from asim_lightning.circuit.static import StaticEffects, static_effects
-from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity
+from asim_lightning.circuit.units import is_in_lsb, noise_percent, quantity, supply_share
 
 VOTES = ("mode", "median", "mean")
 WEIGHT_CODINGS = ("plain", "flip")
 _BOLTZMANN = 1.380649e-23  # J/K
+_DOUBTFUL = 10.0
+"""Noise, percent of full scale, from which LSB may be meant."""
 _noise = partial(
     setting, 0.0, unit="% of full scale", role="condition", by_effect=True, harder=1, has_units=True,
     decides_energy=False,
@@ -49,7 +51,9 @@ class MacroConfig:
         random_noise: Standard deviation of the noise of a conversion: percent of full scale, or with a unit: 0..100 %.
         nonlinear_noise: Standard deviation of the noise that shrinks as 1/sqrt(active rows + 1): percent of full scale:
             0..100 %.
-        full_scale_mv: Full scale of a column in millivolt; needed only if a noise is given in mV.
+        full_scale_mv: Full scale of a column in millivolt; needed only if a noise is given in mV. As a share of the
+            supply, such as "0.8 of 900 mV", it follows the supply of corners; in a recipe, "0.8 supply" takes
+            `technology.supply`.
         unit_capacitor_ff: Capacitor of a cell in femtofarad, for the thermal noise (kT/C) in asim explain; this noise
             is not simulated.
         digital_levels: Anti-diagonals of (weight bit, input group), from the most significant corner, that are digital:
@@ -90,7 +94,7 @@ class MacroConfig:
     nonlinear_noise: float | str = _noise(
         label="nonlinear noise", no_limit="random noise of the same size is at least as hard"
     )
-    full_scale_mv: float | None = setting(
+    full_scale_mv: float | str | None = setting(
         None, label="full scale", unit="mV", role="condition", by_effect=True, harder=-1, decides_energy=False
     )
     unit_capacitor_ff: float | None = setting(
@@ -115,6 +119,10 @@ class MacroConfig:
                 self._percent(name)
         if not isinstance(self.column_args, dict):
             raise ValueError(f"`macro.column_args` must be a mapping of argument names, got {self.column_args!r}")
+        if self.column_args:
+            from asim_lightning.circuit.column_models import check_column_arguments  # which imports this module
+
+            check_column_arguments(self)
         self._check_converters()
         self._check_static()
 
@@ -133,11 +141,19 @@ class MacroConfig:
         return 2 ** (self.adc_bits - self.weight_parallel) - 1
 
     @property
+    def swing_mv(self) -> float | None:
+        """`full_scale_mv` as a number; None if it is not known."""
+        if not isinstance(self.full_scale_mv, str):
+            return self.full_scale_mv
+        share, volts = supply_share(self.full_scale_mv) or (0.0, None)
+        return 1000.0 * share * (volts or 0.0)
+
+    @property
     def converter_spreads(self) -> tuple[float, float]:
         """Standard deviation of a converter's offset, and step of its calibration, in codes."""
         codes = self.codes_of_full_scale
         offset, step = (
-            noise_percent(getattr(self.static, name), f"macro.static.{name}", codes, self.full_scale_mv) / 100.0
+            noise_percent(getattr(self.static, name), f"macro.static.{name}", codes, self.swing_mv) / 100.0
             for name in ("offset", "trim_step")
         )
         return offset * (codes or 0), step * (codes or 0)
@@ -222,6 +238,17 @@ class MacroConfig:
             idle["digital_adc while digital_levels is 0"] = ("digital_levels",)
         return idle if not kinds or any(map(static.is_set, kinds)) else {**idle, trim: kinds}
 
+    @property
+    def doubts(self) -> list[str]:
+        """Questions on noise that has no unit, and is so large that LSB may be meant."""
+        found = []
+        for name in ("random_noise", "nonlinear_noise"):
+            value, codes = getattr(self, name), self.codes_of_full_scale
+            if not isinstance(value, str) and value >= _DOUBTFUL and codes is not None:
+                lsb = f"{value:g} % of full scale, {codes * value / 100:.3g} LSB"
+                found.append(f"{name} {value:g} is {lsb}; if you mean {value:g} LSB, write '{value:g} lsb'")
+        return found
+
     def with_fields(self, **changes: Any) -> "MacroConfig":
         """A copy with some fields changed; ``static.offset`` and so on name single static effects.
 
@@ -236,7 +263,7 @@ class MacroConfig:
         return replace(self, **changes) if changes else self
 
     def _percent(self, name: str) -> float:
-        return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.full_scale_mv)
+        return noise_percent(getattr(self, name), f"macro.{name}", self.codes_of_full_scale, self.swing_mv)
 
     def _check_numbers(self) -> None:
         kinds = {each.name: get_args(each.type) or (each.type,) for each in fields(self)}
@@ -254,10 +281,20 @@ class MacroConfig:
         check_whole("`macro.vote_levels`", self.vote_levels, 0, None)
         for name in ("weight_parallel", "digital_adc"):
             check_flag(f"`macro.{name}`", getattr(self, name))
-        for name, unit in (("full_scale_mv", "mV"), ("unit_capacitor_ff", "fF")):
-            value = getattr(self, name)
-            if value is not None and not (type(value) in (int, float) and 0 < value < math.inf):
-                raise ValueError(f"`macro.{name}` must be a positive number of {unit} or null, got {value!r}")
+        share = supply_share(self.full_scale_mv)
+        if share is not None and share[1] is None:
+            raise ValueError(
+                f"`macro.full_scale_mv` must have its supply, such as '{share[0]:g} of 900 mV' (a recipe's "
+                f"model.plan.macro takes that of its technology), got {self.full_scale_mv!r}"
+            )
+        scale = self.full_scale_mv if share is None else self.swing_mv
+        capacitor = self.unit_capacitor_ff
+        for name, value, unit in (("full_scale_mv", scale, "mV"), ("unit_capacitor_ff", capacitor, "fF")):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (is_number and 0 < value < math.inf):  # type: ignore[operator]
+                also = " or null" if unit == "fF" else ", a share of the supply such as '0.8 of 900 mV', or null"
+                given = getattr(self, name)
+                raise ValueError(f"`macro.{name}` must be a positive number of {unit}{also}, got {given!r}")
 
     def _check_converters(self) -> None:
         for name in self.converter_deviations(1.0):

@@ -39,6 +39,8 @@ class MeasuredCurve:
     is_voltage: bool = False
     number: NDArray[np.int64] | None = None
     """Single reads of voltages. # (measured,)"""
+    wild: Array | None = None
+    """Count, and code or voltage in mV, of each wild read; None if the file has no single reads. # (reads, 2)"""
 
     def between(self, values: Array) -> Array:
         """Values at all counts from values at the measured counts. # (measured,) to (counts,)"""
@@ -66,7 +68,8 @@ class Measured(Column):
     The file is a CSV table: ``count,mean,std`` (of codes, after rounding) or ``count,code`` (20 or more single reads of
     each count), for counts from 0 to the full scale; lines that begin with # are comments. Between measured counts,
     level and sigma are linear. If all reads of a count gave one code, sigma is 0 and the level is this code (see
-    `code_fit`).
+    `code_fit`). Wild reads, more than 6 robust deviations from the median of their count, are left out (see
+    `wild_reads`).
 
     Voltages before the ADC have the columns ``count,mean_mv,std_mv`` or ``count,mv``; volts ``_v``, ``v``.
     Code 0 is at 0 mV, the largest code at the macro's `full_scale_mv`.
@@ -88,6 +91,7 @@ class Measured(Column):
         file: Path of the file, or name of a shipped one.
         converter: Number of the converter, or "each"; None if the file has no column ``column``.
         content: Digest of the file's bytes when the macro was built; a file with another digest is refused.
+        wild_reads: Whether wild reads count as all others do.
 
     Raises:
         ValueError: The file is refused, does not fit the ADC or the rows, or has another content; or the macro sets
@@ -95,9 +99,16 @@ class Measured(Column):
     """
 
     def __init__(
-        self, macro: MacroConfig, file: str, converter: int | str | None = None, content: str | None = None
+        self,
+        macro: MacroConfig,
+        file: str,
+        converter: int | str | None = None,
+        content: str | None = None,
+        wild_reads: bool = False,
     ) -> None:
         super().__init__(macro)
+        if not isinstance(wild_reads, bool):
+            raise ValueError(f"`wild_reads` of a measured column must be true or false, got {wild_reads!r:.60}")
         if converter not in (None, EACH):
             check_whole("`converter`", converter, 0, 2**20, ", each or null")
         bytes_, digest = content_of(file)
@@ -106,14 +117,15 @@ class Measured(Column):
                 f"`macro.column_args.file` must be the file of content {content!r:.60}, got {file} of content {digest};"
                 " leave out `content` to take the file as it is now"
             )
-        self.file, self.converter = file, converter
-        self.by_driven = driven_curves(bytes_, file, _top_code(macro), macro.full_scale_mv)
+        self.file, self.converter, self.wild_reads = file, converter, wild_reads
+        top, scale = _top_code(macro), macro.swing_mv
+        self.by_driven = driven_curves(bytes_, file, top, scale, wild_reads=wild_reads)
         self.depends_on_driven = len(self.by_driven) > 1
         if self.by_driven:
             self._check_driven()
             self.by_converter: Mapping[int | None, MeasuredCurve] = {None: [*self.by_driven.values()][-1]}
         else:
-            self.by_converter = measured_curves(bytes_, file, converter, _top_code(macro), macro.full_scale_mv)
+            self.by_converter = measured_curves(bytes_, file, converter, top, scale, wild_reads=wild_reads)
         self.curves, self.curve = len(self.by_converter), next(iter(self.by_converter.values()))
         own = self.by_converter.values()
         levels, sigmas = (np.stack([getattr(each, name) for each in own]) for name in ("level", "sigma"))
@@ -174,7 +186,10 @@ class Measured(Column):
     @property
     def _between(self) -> str:
         measured, every = len(self.curve.counts), len(self.curve.level)
-        return "" if measured == every else f"; {measured} of {every} counts were measured, linear between these"
+        said = "" if measured == every else f"; {measured} of {every} counts were measured, linear between these"
+        curves = [*self.by_driven.values()] or [*self.by_converter.values()]
+        wild = sum(len(each.wild) for each in curves if each.wild is not None)
+        return said + (f"; {wild} wild reads {'count, too' if self.wild_reads else 'are left out'}" if wild else "")
 
     def check_cycles(self, cycles: Sequence[Cycle]) -> None:
         """Refuse cycles that are converted at another full scale than the file's."""
@@ -237,6 +252,7 @@ def measured_curves(
     top: int,
     full_scale_mv: float | None = None,
     settings: tuple[str, str] = ("`macro.adc_bits`", "`macro.full_scale_mv`"),
+    wild_reads: bool = False,
 ) -> Mapping[int | None, MeasuredCurve]:
     """The curves in the content of a file by converter; codes that do not fit the ADC are refused.
 
@@ -247,8 +263,10 @@ def measured_curves(
         top: Largest code of the ADC.
         full_scale_mv: Voltage of the largest code, for a file of voltages.
         settings: The user's settings for the bits of the ADC, and for this voltage.
+        wild_reads: As in `read_measurement`.
     """
-    return _fitted(read_measurement(content, name, converter), name, converter, top, full_scale_mv, settings)
+    found = read_measurement(content, name, converter, wild_reads)
+    return _fitted(found, name, converter, top, full_scale_mv, settings)
 
 
 @lru_cache(maxsize=8)
@@ -258,10 +276,11 @@ def driven_curves(
     top: int,
     full_scale_mv: float | None = None,
     settings: tuple[str, str] = ("`macro.adc_bits`", "`macro.full_scale_mv`"),
+    wild_reads: bool = False,
 ) -> Mapping[int, MeasuredCurve]:
     """The curves in the content of a file by the number of driven rows, ascending; none if the file has no such column.
     Arguments are those of `measured_curves`."""
-    found = read_by_driven(content, name)
+    found = read_by_driven(content, name, wild_reads)
     return {
         number: _fitted(each, name, None, top, full_scale_mv, settings, number == max(found))[None]
         for number, each in found.items()
@@ -308,7 +327,8 @@ def _fitted(
     for at, each in enumerate([None] if converter is None else found.converters):
         own, around = (np.interp(every, found.counts, x.reshape(mean.shape)[at]) for x in (level, sigma))
         table, number = (None if x is None else x[at] for x in (reads, found.number))
-        curves[each] = MeasuredCurve(own, around, found.counts, table, found.is_voltage, number)
+        wild = None if found.wild is None else found.wild[found.wild[:, 0] == found.converters[at], 1:]
+        curves[each] = MeasuredCurve(own, around, found.counts, table, found.is_voltage, number, wild)
     return curves
 
 

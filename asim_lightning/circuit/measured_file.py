@@ -50,6 +50,9 @@ class Measurement:
     is_voltage: bool = False
     number: NDArray[np.int64] | None = None
     """Single reads of voltages. # (converters, counts)"""
+    wild: Array | None = None
+    """Converter, count, and code or voltage in mV of each wild read, whether it is left out or not; None if the file
+    has no single reads. # (reads, 3)"""
 
 
 def content_of(file: object) -> tuple[bytes, str]:
@@ -65,13 +68,14 @@ def content_of(file: object) -> tuple[bytes, str]:
     return content, f"sha256-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def read_measurement(content: bytes, name: str, converter: int | str | None) -> Measurement:
+def read_measurement(content: bytes, name: str, converter: int | str | None, wild_reads: bool = False) -> Measurement:
     """The measurement in the content of a file.
 
     Args:
         content: Bytes of the file.
         name: The file, for messages.
         converter: Number of the converter, or `EACH`; None for a file without the column `column`.
+        wild_reads: Whether wild reads count (`are_wild`); else they are left out.
 
     Raises:
         ValueError: The file is no such table; it has no count 0; a count is repeated, read too few times, or missing
@@ -82,26 +86,26 @@ def read_measurement(content: bytes, name: str, converter: int | str | None) -> 
     if "column" not in columns:
         if converter is not None:
             raise ValueError(f"`converter` must be left out, because {name} has no column `column`, got {converter!r}")
-        return _measurement({**columns, "column": np.zeros_like(columns["count"])}, name)
+        return _measurement({**columns, "column": np.zeros_like(columns["count"])}, name, wild_reads)
     known = np.unique(columns["column"]).astype(int).tolist()
     if converter not in (*known, EACH):
         shown = ", ".join(map(str, known[:8])) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
         given = "none" if converter is None else repr(converter)
         raise ValueError(f"`converter` must be a converter in {name}, {shown}, or in a macro `each`, got {given}")
     its = slice(None) if converter == EACH else columns["column"] == converter
-    return _measurement({key: column[its] for key, column in columns.items()}, name)
+    return _measurement({key: column[its] for key, column in columns.items()}, name, wild_reads)
 
 
-def read_by_driven(content: bytes, name: str) -> dict[int, Measurement]:
+def read_by_driven(content: bytes, name: str, wild_reads: bool = False) -> dict[int, Measurement]:
     """The measurement in the content of a file for each number of driven rows, ascending; none if it has no column
-    `driven`. Errors are those of `read_measurement`."""
+    `driven`. Arguments and errors are those of `read_measurement`."""
     columns = _columns(content, name)
     driven = columns.pop("driven", np.zeros(0))
     found = {}
     for number in np.unique(driven).astype(int).tolist():
         its = {key: column[driven == number] for key, column in columns.items()}
         one = np.zeros_like(its["count"])
-        found[number] = _measurement({**its, "column": one}, f"{name}, at {number} driven rows,")
+        found[number] = _measurement({**its, "column": one}, f"{name}, at {number} driven rows,", wild_reads)
     return found
 
 
@@ -158,7 +162,7 @@ def _of_print(lines: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
     return [(lines[0][0], "count,mean_v,std_v" if is_once else "count,v"), *table]
 
 
-def _measurement(columns: dict[str, Array], name: str) -> Measurement:
+def _measurement(columns: dict[str, Array], name: str, wild_reads: bool) -> Measurement:
     """The measurement in the rows of a table, of all its converters."""
     converters, of = np.unique(columns["column"].astype(np.int64), return_inverse=True)
     counts, at = np.unique(columns["count"].astype(np.int64), return_inverse=True)
@@ -174,12 +178,22 @@ def _measurement(columns: dict[str, Array], name: str) -> Measurement:
         raise ValueError(f"{name} must have count 0 and the full scale, got counts {counts[0]}..{counts[-1]}")
     scale = next((_MV[key] for key in columns if key in _MV), None)
     reads: NDArray[np.int64] | None = None
+    wild: Array | None = None
+    if not are_means:
+        # importing scipy takes as long as all else here
+        from asim_lightning.circuit.wild_reads import are_wild
+
+        is_wild = are_wild(place, values[0], shape, scale is None)
+        wild = np.stack([columns["column"], columns["count"], values[0] * (scale or 1.0)], 1)[is_wild]
+        codes = np.arange(values[0].max() + 1)  # of all reads, so that codes above the ADC's are refused
+        if not wild_reads:
+            place, values = place[~is_wild], [values[0][~is_wild]]
+            number = np.bincount(place, minlength=number.size).reshape(shape)
     if are_means:
         order = np.argsort(place)
         mean, std = (each[order].reshape(shape) for each in values)
     elif scale is None:
         code = values[0].astype(np.int64)
-        codes = np.arange(code.max() + 1)
         reads = np.bincount(place * len(codes) + code, minlength=number.size * len(codes)).reshape(*shape, len(codes))
         mean = reads @ codes / number
         std = np.sqrt(np.maximum(reads @ codes**2 / number - mean**2, 0.0))
@@ -188,7 +202,7 @@ def _measurement(columns: dict[str, Array], name: str) -> Measurement:
         std = np.sqrt(np.bincount(place, (values[0] - mean.ravel()[place]) ** 2).reshape(shape) / number)
     found = Measurement(
         converters.tolist(), counts, mean * (scale or 1.0), std * (scale or 1.0), reads, scale is not None,
-        None if scale is None or are_means else number,
+        None if scale is None or are_means else number, wild,
     )  # fmt: skip
     _check_rise(found, number, name)
     return found

@@ -9,6 +9,24 @@ _UNIT = re.compile(r"(?P<prefix>[afpnum]?)(?P<base>[VFsm])(?P<square>\^2)?")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 
 
+_SHARE = re.compile(r"\s*(\d+\.?\d*|\.\d+) (?:supply|of (.+))")
+
+
+def supply_share(text: object) -> tuple[float, float | None] | None:
+    """Share of a supply, and the supply in V if it is known: "0.8 supply" is 0.8 and None, "0.8 of 900 mV" 0.8 and 0.9.
+    None if it is no such text."""
+    found = _SHARE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    volts = None if found[2] is None else number_in(found[2], "V")
+    return None if found[2] is not None and not volts else (float(found[1]), volts)
+
+
+def share_of_supply(share: float, volts: float) -> str:
+    """A share of a known supply as text, such as "0.8 of 900 mV"."""
+    return f"{share:g} of {round(1000 * volts, 9):g} mV"
+
+
 def number_in(text: str, unit: str) -> float | None:
     """The number of a text such as "28nm" or "4.9 um^2" in a unit: V, fF, ns, nm or um^2. "800 mV" is 0.8 in V. None if
     the text has no such unit."""
@@ -69,5 +87,6 @@ def noise_percent(value: float | str, field: str, codes: float | None, full_scal
     else:
         percent = number
     if not (math.isfinite(percent) and 0.0 <= percent <= 100.0):
-        raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}")
+        hint = f"; did you mean '{number:g} lsb'?" if percent > 100 and not isinstance(value, str) and codes else ""
+        raise ValueError(f"`{field}` must be 0..100 % of full scale, got {value!r}{hint}")
     return percent

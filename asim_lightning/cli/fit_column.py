@@ -8,10 +8,12 @@ from asim_lightning.checks import check_number, check_whole
 from asim_lightning.circuit.measured import MeasuredCurve, driven_curves, measured_curves
 from asim_lightning.circuit.measured_file import EACH, content_of, converters_in
 from asim_lightning.circuit.model_fit import AllFits, ModelFit, fit_droop, fit_models, rising_sigma
+from asim_lightning.circuit.wild_reads import RULE
 from asim_lightning.report.command_tables import FIT_PARAMETERS, all_fits_table, fit_table
 
 _NOTHING = 1e-6
 """LSB, or percent of full scale, that a fit's rounding makes of 0."""
+_NAMED = 3  # wild reads that are named one by one
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class FitColumnOptions:
     """Reads behind each mean and std: 2 or more."""
     full_scale_mv: float | None = None
     """Voltage of the largest code, above 0 mV, if the file has voltages."""
+    wild_reads: bool = False
+    """Print settings for all reads. Else they are for reads at most 6 robust deviations from the median of their count.
+    """
 
 
 def fit_column(options: FitColumnOptions) -> None:
@@ -46,20 +51,69 @@ def fit_column(options: FitColumnOptions) -> None:
         check_number("`--full_scale_mv`", options.full_scale_mv, 1e6, 1e-3)
     top, digit = 2**options.adc_bits - 1, 2**options.encoding_bits - 1
     content = content_of(file)[0]
+    both = []
+    if wild := _wild_reads(options, _curves(options, content, top)):
+        print(wild)
+        both = [(replace(options, wild_reads=not options.wild_reads), "the other fit")]
+    for each, name in (*both, (options, "the fit of the settings below")):
+        if both:
+            print(f"\n{name}, {'with' if each.wild_reads else 'without'} wild reads:")
+        try:
+            fitted = _print_fits(each, content, top, digit)
+        except ValueError as error:
+            if each is options:
+                raise
+            print(error)
+    _print_settings(options, *fitted)
+
+
+def _curves(options: FitColumnOptions, content: bytes, top: int) -> tuple[Mapping[int, MeasuredCurve], bool]:
+    """The curves of a file by driven rows, and true, or else by converter."""
+    file, scale, converter = options.file, options.full_scale_mv, options.converter
     settings = "`--adc_bits`", "`--full_scale_mv`"
-    if by_driven := driven_curves(content, file, top, options.full_scale_mv, settings):
-        _of_driven(options, by_driven, top, digit)
-        return
-    numbers = [] if options.converter is not None else converters_in(content, file)
-    if len(numbers) == 1:
-        options, numbers = replace(options, converter=numbers[0]), []
-    curves = measured_curves(
-        content, file, EACH if numbers else options.converter, top, options.full_scale_mv, settings
+    if by_driven := driven_curves(content, file, top, scale, settings, options.wild_reads):
+        return by_driven, True
+    each = converter is None and bool(converters_in(content, file))
+    found = measured_curves(content, file, EACH if each else converter, top, scale, settings, options.wild_reads)
+    return {number or 0: curve for number, curve in found.items()}, False
+
+
+def _wild_reads(options: FitColumnOptions, curves: tuple[Mapping[int, MeasuredCurve], bool]) -> str:
+    """Two lines that count and name wild reads; empty if there are none."""
+    names, number = list[str](), 0
+    kind = ("converter", "driven rows")[curves[1]]
+    for at, curve in curves[0].items():
+        reads = curve.number if curve.reads is None else curve.reads
+        number += 0 if reads is None else int(reads.sum())
+        where = f" of {kind} {at}" if len(curves[0]) > 1 else ""
+        for count, value in () if curve.wild is None else curve.wild.tolist():
+            shown = f"{value:.4g} mV" if curve.is_voltage else f"code {value:.0f}"
+            names.append(f"{shown} at count {count:.0f}{where}")
+    if not names:
+        return ""
+    number += 0 if options.wild_reads else len(names)
+    more = f", and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    are = "is" if len(names) == 1 else "are"
+    return (
+        f"{options.file}: {len(names):,} of {number:,} reads {are} wild ({100 * len(names) / number:.2g} %), {RULE}:\n"
+        f"{', '.join(names[:_NAMED])}{more}"
     )
+
+
+def _print_fits(
+    options: FitColumnOptions, content: bytes, top: int, digit: int
+) -> tuple[MeasuredCurve, int, list[str]]:
+    """Print the fits of a file; return its curve, rows, and the settings that predict best, as lines of YAML."""
+    curves, is_driven = _curves(options, content, top)
+    if is_driven:
+        return _of_driven(options, curves, top, digit)
     curve = next(iter(curves.values()))
     rows = _rows(options, curve, digit)
-    column = _of_all(options, curves, top, rows) if numbers else _of_one(options, curve, top, rows)
-    _print_settings(options, curve, rows, column)
+    if len(curves) > 1:
+        return curve, rows, _of_all(options, curves, top, rows)
+    if converters_in(content, options.file):
+        options = replace(options, converter=next(iter(curves)))
+    return curve, rows, _of_one(options, curve, top, rows)
 
 
 def _rows(options: FitColumnOptions, curve: MeasuredCurve, digit: int) -> int:
@@ -79,8 +133,10 @@ def _print_settings(options: FitColumnOptions, curve: MeasuredCurve, rows: int, 
     print("\n      ".join(["\nmodel:\n  plan:\n    macro:", *bits, *column]))
 
 
-def _of_driven(options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], top: int, digit: int) -> None:
-    """Print the fits of a column that was measured at several numbers of driven rows, and the settings."""
+def _of_driven(
+    options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], top: int, digit: int
+) -> tuple[MeasuredCurve, int, list[str]]:
+    """`_print_fits` of a column that was measured at several numbers of driven rows."""
     curve = [*curves.values()][-1]
     rows = _rows(options, curve, digit)
     if options.converter is not None or [*curves][-1] != rows:
@@ -93,7 +149,7 @@ def _of_driven(options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], t
     else:
         fits = fit_droop(curves, top, rows, options.reads)
         column = _compared(options, f"{_counts(curve)}; driven rows {', '.join(map(str, curves))}", fits)
-    _print_settings(options, curve, rows, column)
+    return curve, rows, column
 
 
 def _of_one(options: FitColumnOptions, curve: MeasuredCurve, top: int, rows: int) -> list[str]:
@@ -124,7 +180,7 @@ def _compared(options: FitColumnOptions, measured: str, fits: tuple[ModelFit, Mo
         )
     elif own_aic < best.aic:
         print("the measured counts predict better than both; the settings below use `column: measured`")
-        return _settings_of_file(options.file, options.converter)
+        return _settings_of_file(options)
     return _settings_of_fit(best)
 
 
@@ -133,7 +189,7 @@ def _counts(curve: MeasuredCurve) -> str:
     return f"counts 0..{curve.full_scale}{measured}"
 
 
-def _of_all(options: FitColumnOptions, curves: Mapping[int | None, MeasuredCurve], top: int, rows: int) -> list[str]:
+def _of_all(options: FitColumnOptions, curves: Mapping[int, MeasuredCurve], top: int, rows: int) -> list[str]:
     """Print the fits of all converters and their spread; return the settings, as lines of YAML."""
     pairs = {number: fit_models(curve, top, rows, options.reads)[:2] for number, curve in curves.items()}
     charge, current = (sum(each.aic for each in fits) for fits in zip(*pairs.values(), strict=True))
@@ -154,11 +210,13 @@ def _of_all(options: FitColumnOptions, curves: Mapping[int | None, MeasuredCurve
     return [*_settings_of_fit(mean), *static]
 
 
-def _settings_of_file(file: str, converter: int | None) -> list[str]:
+def _settings_of_file(options: FitColumnOptions) -> list[str]:
     """Settings of a macro for the measured column, as lines of YAML."""
-    arguments = [f"  file: {json.dumps(file, ensure_ascii=False)}"]
-    if converter is not None:
-        arguments.append(f"  converter: {converter}")
+    arguments = [f"  file: {json.dumps(options.file, ensure_ascii=False)}"]
+    if options.converter is not None:
+        arguments.append(f"  converter: {options.converter}")
+    if options.wild_reads:
+        arguments.append("  wild_reads: true")
     noise = (f"{name}: 0  # the file has the noise" for name in ("random_noise", "nonlinear_noise"))
     return ["column: measured", "column_args:", *arguments, *noise]
 

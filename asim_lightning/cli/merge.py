@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
+from jsonargparse import Namespace
 
+from asim_lightning.circuit.units import share_of_supply, supply_share
 from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text, shorter_path
 from asim_lightning.cli.setting_names import Names, arguments_of, class_of
+from asim_lightning.cost import Technology
 
 Level: TypeAlias = list[tuple[str, Any]]
 _CLASS, _ARGUMENTS, _OTHERS = "class_path", "init_args", "dict_kwargs"
 _CLASSES = ("data", "model")
 """Settings that may be classes, next to those of the trainer."""
+_FULL_SCALE = "full_scale_mv"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -174,3 +178,28 @@ def _listed(value: Any) -> list[Any]:
     if isinstance(found, list):
         return found
     return [] if found is None else [found if isinstance(found, Mapping) else value]
+
+
+def settle_full_scale(config: Namespace, recipes: Sequence[Mapping[str, Any]], preset: str) -> None:
+    """Give the macro its full scale in place: the first one of an axis, because noise in mV needs one before a point
+    gives its own, and the supply of a share such as "0.8 supply".
+
+    Args:
+        config: All settings of a command.
+        recipes: Settings of the recipes, whose technology counts for commands without one.
+        preset: Name of the technology by default.
+    """
+    search, macro = config.get("search"), config.model.plan.macro
+    for axes in (config.get("axes"), search and search.space):
+        values = (axes or {}).get(_FULL_SCALE)
+        if values and macro.get(_FULL_SCALE) is None:  # the study refuses other values
+            macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
+    share = supply_share(macro.get(_FULL_SCALE))
+    if share is not None and share[1] is None:
+        own, given = config.get("technology"), {"preset": preset}
+        for key, value in (pair for recipe in recipes for pair in recipe.items()):
+            root, _, name = str(key).partition(".")
+            if root == "technology":
+                given.update({name: value} if name else value or {})
+        technology = own.as_dict() if isinstance(own, Namespace) else given
+        macro[_FULL_SCALE] = share_of_supply(share[0], Technology(**technology).volts)

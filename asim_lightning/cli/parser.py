@@ -27,7 +27,7 @@ from asim_lightning.cli.command_line import Arguments, dump_yaml, load_value, re
 from asim_lightning.cli.commands import COMMANDS
 from asim_lightning.cli.fitting import evaluation_arguments, fit_arguments, start_line, weights_line
 from asim_lightning.cli.main import kill_raises
-from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, value_at
+from asim_lightning.cli.merge import Level, level_of, level_of_flags, merge_, plain, settle_full_scale, value_at
 from asim_lightning.cli.options import add_options, own_options, take_options, with_switches
 from asim_lightning.cli.setting_names import Names, check_arguments
 from asim_lightning.cli.unused_settings import unused_notes, used_settings
@@ -43,7 +43,6 @@ from asim_lightning.surgery import macro_layers
 PREDICTIONS = "predictions.csv"
 _DATA = "asim_lightning.data.FashionMNIST"
 _PRESET, _MACRO, _ARGUMENTS = "model.plan.preset", "model.plan.macro", "model.plan.macro.column_args"
-_FULL_SCALE = "full_scale_mv"
 _OPEN = ("weight_bits", "input_bits")
 """Fields of a macro that many chips leave to the network."""
 
@@ -260,15 +259,8 @@ class AsimCLI(CommandCLI):
             search.objectives = ["accuracy" if each == measure.name else each for each in search.objectives]
         if self.command == "fit" and self.start.resumes:
             self._settle_resume()
-        self._settle_full_scale()
-
-    def _settle_full_scale(self) -> None:
-        """Give the macro the first full scale of an axis: noise in mV needs one before a point gives its own."""
-        search, macro = self.config.get("search"), self.config.model.plan.macro
-        for axes in (self.config.get("axes"), search and search.space):
-            values = (axes or {}).get(_FULL_SCALE)
-            if values and macro.get(_FULL_SCALE) is None:  # the study refuses other values
-                macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
+        named = "28nm" if self.preset is None else self.preset.name
+        settle_full_scale(settings, [each.settings for each in self.arguments.recipes], named)
 
     def instantiate_classes(self) -> None:
         """Make the objects; the input size comes from the data, unless it is set."""
@@ -316,6 +308,8 @@ class AsimCLI(CommandCLI):
         for setting, off in idle.items():
             if not any(name in varied for name in off):  # else the command itself switches it on
                 self.say(f"macro    no effect: {setting}")
+        for doubt in dict.fromkeys(each for macro in macros for each in macro.doubts):
+            self.say(f"macro    {doubt}")
         backbone = self.config.model.backbone
         named = None if backbone.network is not None else backbone.name
         for note in unused_notes(self.arguments, self.by_flags, named, self.start.path is not None):
@@ -325,9 +319,7 @@ class AsimCLI(CommandCLI):
         if not ({"cost": uses_images, "explain": self.config.get("plot")}.get(self.command, True) or learnt):
             return  # a macro's cycles and cost do not depend on weights, unless images are used
         model, start, fits = self.model, self.start, self.command == "fit"
-        for note in model.pretrained:
-            self.say(f"weights  {note}")
-        for note in self.notes:
+        for note in (*(f"weights  {each}" for each in model.pretrained), *self.notes):
             self.say(note)
         if described := getattr(self.datamodule, "described", ""):
             self.say(f"data     {described}")

@@ -77,7 +77,7 @@ def work_of(cli: AsimCLI, options: StudyOptions, data: Any, noise_in: str = "wri
     def load(checkpoint: str) -> None:
         load_weights(model, *open_checkpoint(checkpoint))
 
-    corners = Corners.read(options.corners)
+    corners = Corners.read(options.corners).following(base_macro(model)) if options.corners else Corners()
     return Work(trainer, model, data, cli.run_folder, runner, options.fresh, load, noise_in, corners)
 
 

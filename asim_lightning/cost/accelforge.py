@@ -78,7 +78,7 @@ def accelforge_text(report: CostReport) -> str:
             continue
         sizes, written = einsum
         einsums.append(written)
-        layers[f"{name}_out"] = _counts(each, sizes, report.technology.cycle_seconds)
+        layers[f"{name}_out"] = _counts(each, sizes, each.layer.seconds_a_cycle(report.technology))
     used = [name for name in ACTIONS if any(each[name][0] for each in layers.values())]
     areas = _areas(report)
     tolls = (

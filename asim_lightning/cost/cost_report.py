@@ -1,5 +1,6 @@
 """The cost of a network for one image: its layers, totals, and assumptions."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from html import escape
@@ -100,12 +101,15 @@ class CostReport:
     @property
     def latency(self) -> float:
         """Seconds from image to answer, layer after layer; digital layers take no time."""
-        return self.done.cycles * self.technology.cycle_seconds
+        cycles = Counter[float]()  # by their time
+        for layer in self.layers:
+            cycles[layer.seconds_a_cycle(self.technology)] += layer.done.cycles
+        return sum(time * number for time, number in cycles.items())
 
     @property
     def interval(self) -> float:
         """Seconds from image to image if all layers work at once: the time of the slowest layer."""
-        return max((layer.done.cycles for layer in self.layers), default=0) * self.technology.cycle_seconds
+        return max((layer.done.cycles * layer.seconds_a_cycle(self.technology) for layer in self.layers), default=0.0)
 
     @property
     def tops(self) -> float | None:

@@ -148,7 +148,7 @@ def totals_text(report: "CostReport") -> str:
     if t.factor == Technology.factor:
         wide = f", and {_range(report.energy_within(WIDE_FACTOR))} by the factor of 14 of 15 results ({WIDE_FACTOR:g})"
     if t.adc_pj is not None:
-        own = "; your `adc_pj` is taken as exact"
+        own = "; your `adc_pj` is taken as exact, and does not follow the supply"
     area = "area not known (`technology.cell_area` and `adc_area`)"
     if report.area is not None:
         area = f"{short(report.area)} mm^2 with all cells ({t.source('cell_area')}; {t.source('adc_area')})"
@@ -167,7 +167,8 @@ def totals_text(report: "CostReport") -> str:
          f"every row held a weight), {bits[2]:.2f} fJ in a digital macro"),
         ("time", takes_time and f"{time(report.latency)} from image to answer, {time(report.interval)} from image to "
          f"image if all layers work at once; {report.tops:.3g} TOPS if one layer works at a time; "
-         f"{t.value('cycle_ns'):g} ns a conversion: {t.source('cycle_ns')}"),
+         f"{t.value('cycle_ns'):g} ns a conversion: {t.source('cycle_ns')}; does not follow the supply"
+         + (f"; {t.bit_ns:g} ns a bit of the ADC" if t.bit_ns else ", nor the bits of the ADC (`technology.bit_ns`)")),
         ("TOPS/W", takes_time and f"{_efficiency(report.tops_per_watt)} utilised, "
          f"{_efficiency(report.peak_tops_per_watt)} at peak: if every row of the layers on macros held a weight"),
         ("1b-TOPS/W", published and f"{_efficiency(report.peak_bit_tops_per_watt)} at peak by the model, "

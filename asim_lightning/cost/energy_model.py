@@ -72,7 +72,7 @@ class EnergyModel:
         codes over the full scale.
         """
         bits = len(cycle.weight_bits), len(cycle.input_bits), converter_bits(macro, cycle)
-        at_once = max(1, self.technology.columns // (macro.static.columns_per_adc * bits[0]))
+        at_once = max(1, self.technology.value("columns") // (macro.static.columns_per_adc * bits[0]))
         codes = None if cycle.adc_step is None else cycle.full_scale * (1 + cycle.signed) / cycle.adc_step + 1
         charged = None
         if active is not None:

@@ -8,6 +8,7 @@ from asim_lightning.circuit import Cycle, MacroConfig, Transfer
 from asim_lightning.cost.energy_model import ActiveCells, ConversionEnergy, EnergyModel, Part, converter_bits, part
 from asim_lightning.cost.operations import Operations, input_digits, operations
 from asim_lightning.cost.product_shape import ProductShape, Traffic
+from asim_lightning.cost.technology import Technology
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class LayerCost:
     """Its values that move; None if they are not known."""
     shapes: tuple[ProductShape, ...] = ()
     """Its products, if it is converted."""
+
+    def seconds_a_cycle(self, technology: Technology) -> float:
+        """Time of a conversion, s."""
+        return technology.seconds(None if self.macro is None else self.macro.adc_bits)
 
 
 def tops_per_watt(macs: int, femtojoules: float) -> float | None:

@@ -57,6 +57,7 @@ SOURCES = {
     "adc_bit": f"{_ZIGZAG}: 100 fF a bit",
     "adc_noise": f"{_ZIGZAG}: 0.001 fF times the square of the full scale in LSB, 2^bits without an `adc_step`",
     "adc": "the model's coefficients of a converter",
+    "bit_ns": "nobody's: the times of the presets are of their own ADCs",
     "driver": f"{_ZIGZAG}: 50 fF a bit, where a cycle takes several",
     "digital_mac": f"median of digital macros of 22 to 65 nm in {_UIUC}, at 28 nm and 0.9 V",
     "full_adder": f"{_ZIGZAG}, at 28 nm",
@@ -126,11 +127,13 @@ class Technology:
     """Supply: 0.2..3, V or with a unit ("800 mV"); null: the preset's."""
     cycle_ns: float | str | None = _of_preset(label="time of a conversion", unit="ns", within=(0.01, 1e6))
     """Time of a conversion, input to code: 0.01..1000000, ns or with a unit ("2 us"); null: the preset's."""
+    bit_ns: float | str = _cost(0.0, label="time of a bit", unit="ns", has_units=True, within=(0.0, 1e6))
+    """Time that each bit of the ADC adds to `cycle_ns`, ns or with a unit; 0: the time does not follow the bits."""
     unit_capacitor: float | str | None = _of_preset(label="unit capacitor", unit="fF", within=(0.01, 1e3))
     """Capacitor of a cell: 0.01..1000, fF or with a unit; null: the preset's, or if it has none, `row_capacitance`
     times the node."""
-    columns: int = _cost(256, label="columns of an array")
-    """Columns of an array, which share the drivers of its rows: 1..65536."""
+    columns: int | None = _cost(None, label="columns of an array")
+    """Columns of an array, which share the drivers of its rows: 1..65536; null: the preset's, or 256 if it has none."""
     row_capacitance: float = _cost(0.0528, label="capacitance of a row", unit="fF/nm", within=(0.0, 1e6))
     """Capacitance that a row of a column switches for each nm of node: fF/nm; `unit_capacitor` replaces it."""
     parasitics: float = _cost(1.3, label="parasitics of a row", within=(1.0, 10.0))
@@ -183,7 +186,8 @@ class Technology:
         for name, each in settings_of(Technology).items():
             if each.within is not None:
                 self._check_number(name, each, *each.within)
-        check_whole("`technology.columns`", self.columns, 1, 65536)
+        if self.columns is not None:
+            check_whole("`technology.columns`", self.columns, 1, 65536, " or null")
         check_whole("`technology.float_bits`", self.float_bits, 1, 32)
         check_choice("`technology.charging`", self.charging, CHARGING)
         check_choice("`technology.adc`", self.adc, ("model", *MEASURED_ADCS))
@@ -204,7 +208,12 @@ class Technology:
     def value(self, name: str) -> Any:
         """The value of a field: the preset's if none is given."""
         given = getattr(self, name)
-        return technology_preset(self.preset).known.get(name, (None, ""))[0] if given is None else given
+        return self._of_preset(name)[0] if given is None else given
+
+    def _of_preset(self, name: str) -> tuple[Any, str]:
+        """The value of a field in the preset, and its source."""
+        usual = (256, SOURCES[name]) if name == "columns" else (None, "not known")
+        return technology_preset(self.preset).known.get(name, usual)
 
     @property
     def nanometres(self) -> float:
@@ -222,16 +231,15 @@ class Technology:
         unit = self.value("unit_capacitor")
         return float(self.row_capacitance * self.nanometres if unit is None else self.parasitics * unit)
 
-    @property
-    def cycle_seconds(self) -> float:
-        """Time of a conversion, s."""
-        return 1e-9 * float(self.value("cycle_ns"))
+    def seconds(self, adc_bits: int | None) -> float:
+        """Time of a conversion by an ADC, s; None: an ideal converter, whose bits take no time."""
+        return 1e-9 * (float(self.value("cycle_ns")) + float(self.bit_ns) * (adc_bits or 0))
 
     def source(self, name: str) -> str:
         """The source of a field's value."""
         given = getattr(self, name)
-        if settings_of(Technology)[name].has_units:
-            return technology_preset(self.preset).known.get(name, (0.0, "not known"))[1] if given is None else "given"
+        if name == "columns" or (settings_of(Technology)[name].has_units and name not in SOURCES):
+            return self._of_preset(name)[1] if given is None else "given"
         if name == "adc" and given in MEASURED_ADCS:
             return MEASURED_ADCS[given][1]
         if name not in SOURCES:
@@ -244,7 +252,8 @@ class Technology:
             " (assumed)" if name in technology_preset(self.preset).assumed and getattr(self, name) is None else ""
             for name in ("supply", "cycle_ns")
         )
-        return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}"
+        bit = f" and {self.bit_ns:g} ns a bit" if self.bit_ns else ""
+        return f"{self.nanometres:g} nm, {self.volts:g} V{volts}, {self.value('cycle_ns'):g} ns a conversion{time}{bit}"
 
     def _check_number(self, name: str, what: Setting, low: float, high: float) -> None:
         """Convert a text with a unit to the field's unit, and refuse numbers out of its range."""

@@ -16,6 +16,7 @@ from asim_lightning.circuit.macro import MacroConfig
 from asim_lightning.circuit.schedule import Cycle
 from asim_lightning.circuit.static import StaticEffects
 from asim_lightning.circuit.transfer import Conversion, Transfer, error_probability, transfer
+from asim_lightning.circuit.units import supply_share
 from asim_lightning.engine.engines import decision
 from asim_lightning.engine.level_tables import (
     DRIVEN_COLUMNS,
@@ -62,7 +63,7 @@ class ExplainedCycle:
     sigma_percent: float | None = None
     """The same in percent of full scale; None without ADC."""
     sigma_mv: float | None = None
-    """The same in mV; None if the macro's full_scale_mv is not known."""
+    """The same in mV; None if the macro's full scale is not known."""
     error_probability: float | None = None
     """Probability that a conversion in mid-range gives another code than without noise; None if there is no LSB."""
 
@@ -276,7 +277,7 @@ def _probed(macro: MacroConfig, signed_input: bool, **changes: Any) -> tuple[Con
 
 
 def _explained(circuit: Transfer, cycle: Cycle, kind: Conversion) -> ExplainedCycle:
-    column, full_scale_mv = circuit.column, circuit.macro.full_scale_mv
+    column, full_scale_mv = circuit.column, circuit.macro.swing_mv
     if not cycle.converted:
         return ExplainedCycle(cycle, kind)
     half = torch.tensor([cycle.full_scale / 2], dtype=torch.float32, device="cpu")
@@ -309,12 +310,18 @@ def _geometry(circuit: Transfer) -> str:
 def _conditions(circuit: Transfer) -> str:
     macro = circuit.macro
     random, nonlinear = macro.random_noise_percent, macro.nonlinear_noise_percent
-    parts = [circuit.column.note or f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"]
-    if macro.full_scale_mv is not None:
-        parts.append(f"full scale {macro.full_scale_mv:g} mV")
+    noise = f"random noise {random:.4g} %, nonlinear noise {nonlinear:.4g} % at count 0"
+    follows = " (does not follow the supply)" if random or nonlinear else ""
+    parts = [circuit.column.note or noise + follows]
+    if macro.swing_mv is not None:
+        share = supply_share(macro.full_scale_mv)
+        parts.append(
+            f"full scale {macro.swing_mv:g} mV ("
+            + ("does not follow the supply)" if share is None else f"{share[0]:g} of the supply)")
+        )
     if (thermal := macro.thermal_noise_mv) is not None:
-        known = macro.full_scale_mv is not None and macro.codes_of_full_scale is not None
-        lsb = f" = {thermal / macro.full_scale_mv * macro.codes_of_full_scale:.2g} LSB" if known else ""  # type: ignore[operator]
+        known = macro.swing_mv is not None and macro.codes_of_full_scale is not None
+        lsb = f" = {thermal / macro.swing_mv * macro.codes_of_full_scale:.2g} LSB" if known else ""  # type: ignore[operator]
         parts.append(f"kT/C of the column {1e3 * thermal:.3g} uV{lsb}, which the noise above must include")
     if macro.digital_levels:
         parts.append(plural(macro.digital_levels, "digital level"))

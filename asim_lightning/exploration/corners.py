@@ -1,12 +1,12 @@
 """Corners: named sets of fields of macro and technology that change together, such as tt, ff and ss."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from asim_lightning.checks import check_choice
 from asim_lightning.circuit import MacroConfig
-from asim_lightning.circuit.units import canonical_quantity, is_in_lsb
+from asim_lightning.circuit.units import canonical_quantity, is_in_lsb, supply_share
 from asim_lightning.circuit.voltage import IN_VOLTS
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CORNER, RULES, TECHNOLOGY, rule_of, setting_of
@@ -15,7 +15,7 @@ from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.axes import flat
 from asim_lightning.exploration.search_space import of_technology
 
-_MACRO = "macro."
+_MACRO, _SUPPLY, _FULL_SCALE = "macro.", f"{TECHNOLOGY}supply", "full_scale_mv"
 _GROUPS = ("macro", "macro.static", "technology")
 """Names whose fields may be nested."""
 _EXAMPLE = "{tt: {}, ss: {macro.random_noise: 0.2, technology.supply: 0.81}}"
@@ -44,6 +44,20 @@ class Corners:
         if not isinstance(given, Mapping | None):
             raise ValueError(f"`corners` must be a mapping of names to fields, such as {_EXAMPLE}, got {given!r}")
         return cls({str(name): _fields(f"corners.{name}", each) for name, each in (given or {}).items()})
+
+    def following(self, macro: MacroConfig) -> "Corners":
+        """The same corners, with the full scale at the supply of each corner that changes it, if the full scale of the
+        macro is a share of the supply. A corner's own full scale wins."""
+        share = supply_share(macro.full_scale_mv)
+        if share is None:
+            return self
+        found = dict[str, Mapping[str, AxisValue]]()
+        for name, fields in self.fields.items():
+            supply = {each: value for each, value in fields.items() if each == _SUPPLY}
+            changed: dict[str, Any] = of_technology(supply)
+            scale = {_FULL_SCALE: round(1000 * share[0] * Technology(**changed).volts, 9)} if supply else {}
+            found[name] = {**scale, **fields}
+        return replace(self, fields=found)
 
     def used(
         self, asked: Sequence[AxisValue] | None, setting: str, macro: MacroConfig, technology: Technology

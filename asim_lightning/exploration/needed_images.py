@@ -10,7 +10,7 @@ from asim_lightning.classifier.outcome import right
 from asim_lightning.data.given import GivenData, groups_of
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.results import Kind, Outcomes
-from asim_lightning.evaluation.store import unpacked
+from asim_lightning.evaluation.stored_rows import unpacked
 from asim_lightning.evaluation.target import Target
 from asim_lightning.exploration.fingerprint import images_are_apart
 from asim_lightning.exploration.runner import Work

@@ -1,7 +1,7 @@
 """Output of a sweep or a search: table, pictures, TensorBoard."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from asim_lightning.evaluation.axis_settings import CHIP, CORNER, NOISE_AXES, TE
 from asim_lightning.evaluation.interval import NO_DIFFERENCE, difference_interval
 from asim_lightning.evaluation.notes import interval_notes, near_notes
 from asim_lightning.evaluation.results import (
+    AxisValue,
     Result,
     axes_text,
     axis_text,
@@ -95,7 +96,7 @@ def sweep_text(run: Run, sweep: Sweep, axis: str | None = None) -> str:
     lines = [
         *yields,
         _table(run.rows),
-        *_equal_points(run.points),
+        *_equal_points(run.points, run.corners),
         *(f"\nnote     {each}" for each in notes),
         "",
         str(sweep.costs),
@@ -220,14 +221,17 @@ def differences(points: Sequence[Result], sweep: Sweep, axis: str) -> list[Diffe
     return found
 
 
-def _equal_points(points: Sequence[Result]) -> list[str]:
-    """A note on points whose layers compute the same, because an axis has no effect there."""
+def _equal_points(points: Sequence[Result], corners: Mapping[str, Mapping[str, AxisValue]]) -> list[str]:
+    """A note on points whose layers compute the same, because an axis or the supply of a corner has no effect there."""
     groups = [rows for rows in grouped(points, lambda row: row.point) if len(rows) > 1]
     if not groups:
         return []
     listed = "; ".join(axes_text(row.axes) for row in groups[0][:_MOST_EQUAL])
     more = [f"{len(groups[0]) - _MOST_EQUAL:,} more"] if len(groups[0]) > _MOST_EQUAL else []
     more += [f"so do those of {len(groups) - 1:,} more such groups"] if len(groups) > 1 else []
+    supplies = {corners.get(str(row.axes.get(CORNER)), {}).get(f"{TECHNOLOGY}supply") for row in groups[0]}
+    if len(supplies) > 1:
+        more.append("noise and time do not follow the supply, the full scale only as a share ('0.8 supply')")
     return ["", f"note     these points compute the same: {'; '.join([listed, *more])}"]
 
 

@@ -24,6 +24,7 @@ from asim_lightning.cost import Technology
 from asim_lightning.data.given import GivenData
 from asim_lightning.data.image_data_module import ImageDataModule
 from asim_lightning.evaluation.evaluate import quiet_trainer
+from asim_lightning.exploration.axes import base_macro
 from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.runner import RunnerSettings, Work, runner_of
 from asim_lightning.nn.calibration import calibrate_, needs_calibration
@@ -102,6 +103,8 @@ def opened_work(network: nn.Module, data: Any, given: WorkArguments, noise_in: s
     if (plan := given.get("plan")) is not None:
         network = _converted(network, plan, data, evaluated)
     model = _model(network, evaluated, outcome_of(given, network), seed)
+    if corners.fields:
+        corners = corners.following(base_macro(model))
     _calibrate(model, data)
     device = next((each.device for each in network.parameters()), torch.device("cpu"))
     logger = logging.getLogger("lightning.pytorch")

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from asim_lightning.checks import check_choice, check_whole
 from asim_lightning.circuit import MacroConfig
+from asim_lightning.circuit.units import supply_share
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.axis_settings import CHECKPOINT, CHIP, CORNER, TECHNOLOGY
 from asim_lightning.evaluation.condition import EQUAL_CHIPS
@@ -181,6 +182,11 @@ def open_search(work: Work, settings: SearchSettings, technology: Technology = T
     asked = space.values_of(CORNER) if CORNER in space.axes else None
     used = corners.used(asked, f"{space.setting}.corner", base_macro(work.model), technology)
     corners.check_targets(settings.targets, settings.ends)
+    if f"{TECHNOLOGY}supply" in space.axes and supply_share(base_macro(work.model).full_scale_mv):
+        raise ValueError(
+            f"`{space.setting}.technology.supply` must be left out because `macro.full_scale_mv` is a share of the "
+            "supply, which only `corners` change, such as {low: {technology.supply: 0.8}}"
+        )
     space = replace(space, axes={name: axis for name, axis in space.axes.items() if name != CORNER})
     axis, chips = space.axes.get(CHECKPOINT), range(settings.chips or 0)
     checkpoints: list[str | None] = [str(each) for each in axis] if isinstance(axis, list) else [None]

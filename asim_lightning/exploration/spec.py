@@ -148,7 +148,7 @@ class Spec:
     @property
     def table(self) -> Table[Limit]:
         """A row a property."""
-        table = limits_table(self.limits, self.macro.codes_of_full_scale, self.macro.full_scale_mv)
+        table = limits_table(self.limits, self.macro.codes_of_full_scale, self.macro.swing_mv)
         return table.in_words(self.measure.words)
 
     def __str__(self) -> str:
@@ -165,7 +165,7 @@ class Spec:
         """Plain values, as in spec.json."""
         limits = [each.to_json() for each in self.limits]
         joint = next((each for each in limits if each["property"] == TOGETHER), None)
-        scale = {"codes": self.macro.codes_of_full_scale, "mv": self.macro.full_scale_mv}
+        scale = {"codes": self.macro.codes_of_full_scale, "mv": self.macro.swing_mv}
         known = {"target": str(self.target), "limits": limits, "joint": joint, "are_images": self.measure.are_images}
         return {**known, "full_scale": scale, "notes": list(self.notes)}
 
@@ -330,7 +330,7 @@ def _corner_notes(
         return
     worst = f"{target} ({', '.join(used)}): the worst corner decides"
     yield f"{worst}; noise and spreads of corners count only in '{TOGETHER}'"
-    scales = "codes_of_full_scale", "full_scale_mv"
+    scales = "codes_of_full_scale", "swing_mv"
     fields: list[dict[str, Any]] = [corners.network_at({CORNER: name, **given}) for name in used]
     macros = [macro, *(macro.with_fields(**each) for each in fields)]
     if any(len({getattr(each, name) for each in macros}) > 1 for name in scales):

@@ -139,7 +139,7 @@ def preset_table() -> str:
     return f"{text_table(rows, 1, 'llrrrrrrrl')}\n\n{_PRESETS_LEGEND}"
 
 
-def all_fits_table(fits: Mapping[int | None, ModelFit]) -> str:
+def all_fits_table(fits: Mapping[int, ModelFit]) -> str:
     """Parameters of one model by converter."""
     (first, *_), rows = fits.values(), list[Sequence[str]]()
     used = [(name, unit, form) for name, unit, form in FIT_PARAMETERS if getattr(first, name) is not None]

@@ -72,7 +72,7 @@ def spice_files(found: LayerVectors) -> dict[str, str]:
     counts = torch.stack([array.counts[:, number, 0] for number, _ in cycles], 1).flatten()
     codes = to_codes(counts.float(), cycles[0][1]).round().clamp(0, cycles[0][1].top_code)
     counts_a_code, low = cycles[0][1].counts_a_code, cycles[0][1].adc_low
-    full_scale = (macro.full_scale_mv or 1000.0) / 1000.0
+    full_scale = (macro.swing_mv or 1000.0) / 1000.0
     levels = [
         "# adc: counts a volt, counts a code, count of code 0, largest code",
         f"adc {macro.rows / full_scale:.12g} {counts_a_code:.12g} {low} {cycles[0][1].top_code}",

@@ -42,10 +42,10 @@ def test_without_gain_and_offset_levels_are_the_published_ones() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no number": ({"column_args": {"gain": "1 %"}}, "`macro.column_args` does not fit column charge"),
+    "no number": ({"column_args": {"gain": "1 %"}}, "`macro.column_args.gain` must be a finite number, got '1 %'"),
     "no gain": ({"column_args": {"gain": 0}}, "`macro.column_args.gain` must be more than 0 and at most 10, got 0"),
     "far off": ({"column_args": {"offset": 300}}, "`macro.column_args.offset` must be -255..255 LSB, got 300"),
-    "nan": ({"column_args": {"offset": float("nan")}}, "`macro.column_args.offset` must be -255..255 LSB, got nan"),
+    "nan": ({"column_args": {"offset": float("nan")}}, "`macro.column_args.offset` must be a finite number, got nan"),
     "ideal": (
         {"adc_bits": None, "column_args": {"offset": 1.0}},
         "`macro.column_args.offset` must be -0..0 LSB, got 1.0",

@@ -62,7 +62,14 @@ CASES: list[Case] = [
     ("nonlinear_noise", {"nonlinear_noise": float("nan")}, "0..100 % of full scale", "nan"),
     ("unit_capacitor_ff", {"unit_capacitor_ff": 0}, "positive number of fF", "0"),
     ("nonlinear_noise", {"nonlinear_noise": "1.2 mV"}, "needs `macro.full_scale_mv`", "'1.2 mV'"),
-    ("full_scale_mv", {"full_scale_mv": 0}, "a positive number of mV or null", "0"),
+    (
+        "full_scale_mv",
+        {"full_scale_mv": 0},
+        "a positive number of mV, a share of the supply such as '0.8 of 900 mV', or null",
+        "0",
+    ),
+    ("full_scale_mv", {"full_scale_mv": "0.8 supply"}, "such as '0.8 of 900 mV'", "'0.8 supply'"),
+    ("full_scale_mv", {"full_scale_mv": "0.8 volts"}, "a share of the supply such as", "'0.8 volts'"),
     ("digital_levels", {"digital_levels": -1}, "0 or more", "-1"),
     ("digital_levels", {"digital_levels": 2, "weight_parallel": True}, "0 with weight_parallel", "2"),
     ("digital_adc", {"digital_adc": 1}, "true or false", "1"),
@@ -75,8 +82,19 @@ CASES: list[Case] = [
     ("column", {"column": "no.such.module.Class"}, "measured or an import path", "'no.such.module.Class'"),
     ("column", {"column": HERE}, "which does not inherit Column", HERE),
     ("column_args", {"column_args": [1]}, "a mapping of argument names", "[1]"),
-    ("column_args", {"column_args": {"alpha": 0.1}}, "does not fit column charge: ", "'alpha'"),
-    ("column_args", {"column": f"{__name__}.NeedsGain"}, "missing 1 required positional argument", "'gain'"),
+    ("column_args.alpha", {"column_args": {"alpha": 0.1}}, "no argument of column charge, which has gain, offset", ""),
+    ("column_args.alpa", CURRENT | {"column_args": {"alpa": 0.1}}, "did you mean alpha?", "offset"),
+    ("column_args.1", CURRENT | {"column_args": {1: 0.1}}, "which has alpha, cell_sigma, gain, offset", ""),
+    ("column_args.gain", {"column_args": {"gain": float("nan")}}, "a finite number", "nan"),
+    ("column_args.gain", {"column_args": {"gain": None}}, "a finite number", "None"),
+    ("column_args.k", {"column": "droop", "column_args": {"k": True}}, "a finite number", "True"),
+    ("column_args.x", {"column": HERE, "column_args": {"x": float("inf")}}, "a finite number", "inf"),
+    ("column_args.file", {"column": "measured"}, "must be given for column measured", "none"),
+    ("column_args.gain", {"column": f"{__name__}.NeedsGain"}, "must be given for column ", "none"),
+    ("column_args.gian", {"column": f"{__name__}.NeedsGain", "column_args": {"gian": 1}}, "did you mean gain?", ""),
+    ("columns_per_adc", {"columns_per_adc": 4}, "nearest: static.columns_per_adc", ""),
+    ("trim", {"trim": "both"}, "nearest: static.trim", ""),
+    ("random_noise", {"random_noise": 200}, "0..100 % of full scale", "did you mean '200 lsb'?"),
     ("column_args.alpha", CURRENT | {"column_args": {"alpha": -1}}, "0 or more", "-1"),
     ("static", {"static": 3}, "a mapping of static effects", "3"),
     ("static.offsets", {"static": {"offsets": 1}}, "nearest: offset", "offsets"),
@@ -107,7 +125,31 @@ def test_wrong_value_is_refused(field: str, given: dict[str, Any], allowed: str,
 
 
 def test_every_field_has_a_wrong_value_above() -> None:
-    assert {field.split(".")[0] for field, *_ in CASES} == {f.name for f in fields(MacroConfig)}
+    assert {field.split(".")[0] for field, *_ in CASES} >= {f.name for f in fields(MacroConfig)}
+
+
+@pytest.mark.parametrize(("given", "said"), [(given, field) for field, given, *_ in CASES if field in
+    ("column_args.alpa", "column_args.1", "column_args.k", "column_args.gian", "column_args.x")])  # fmt: skip
+def test_names_and_numbers_of_arguments_are_refused_at_once(given: dict[str, Any], said: str) -> None:
+    if "NeedsGain" in given["column"]:  # a user's class is not imported before it is used
+        MacroConfig(**given)
+        return
+    with pytest.raises(ValueError, match=f"`macro.{said}`"):
+        MacroConfig(**given)
+
+
+def test_a_full_scale_may_be_a_share_of_a_supply() -> None:
+    shared, plain = (MacroConfig(full_scale_mv=each, random_noise="3.6 mV") for each in ("0.8 of 900 mV", 720.0))
+    assert shared.swing_mv == plain.swing_mv == 720
+    assert shared.random_noise_percent == plain.random_noise_percent == 0.5
+    assert MacroConfig().swing_mv is None
+
+
+def test_noise_without_a_unit_that_may_be_lsb_is_asked_for() -> None:
+    (doubt,) = MacroConfig(random_noise=100, nonlinear_noise="30 %").doubts
+    assert doubt == "random_noise 100 is 100 % of full scale, 255 LSB; if you mean 100 LSB, write '100 lsb'"
+    for certain in ({"random_noise": 5}, {"random_noise": "100 lsb"}, {"random_noise": 100, "adc_bits": None}):
+        assert MacroConfig(**certain).doubts == []
 
 
 @named_fields("macro", "field of a macro")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asim_lightning.circuit.units import canonical_quantity, number_in, quantity
+from asim_lightning.circuit.units import canonical_quantity, number_in, quantity, share_of_supply, supply_share
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,16 @@ def test_a_number_in_a_unit() -> None:
     assert [number_in(text, "fF") for text in ("1.5 pF", "2 aF")] == [1500.0, 0.002]
     assert [number_in(text, "V") for text in ("800", "800 m", "0.8 fF", "V", "0.8 MV", "0.8 V V")] == [None] * 6
     assert number_in("2 um", "um^2") is None
+
+
+def test_a_share_of_a_supply() -> None:
+    assert [supply_share(text) for text in ("0.8 supply", ".5 of 0.9 V", "0.8 of 900 mV")] == [
+        (0.8, None), (0.5, 0.9), (0.8, 0.9),
+    ]  # fmt: skip
+    wrong = (0.8, None, "0.8", "0.8 suply", "0.8 of it", "0.8 of 900", "-1 supply", "0.8 of 0 V", "supply")
+    assert [supply_share(each) for each in wrong] == [None] * len(wrong)
+    assert share_of_supply(0.8, 0.9) == "0.8 of 900 mV"
+    assert supply_share(share_of_supply(0.85, 0.72)) == (0.85, 0.72)
 
 
 def test_number_and_unit() -> None:

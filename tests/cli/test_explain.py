@@ -19,6 +19,21 @@ def test_pages_of_counts(asim: Asim, written: Write) -> None:
     assert Path("pages/layer2.0.conv1.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_share_of_the_supply_takes_the_technology_of_the_recipe(asim: Asim, written: Write) -> None:
+    share = ("--model.plan.macro.full_scale_mv", "0.8 supply", "--model.plan.macro.random_noise", "3.6 mV")
+    for settings, preset, said in (
+        ({}, (), "random noise 0.5 %"),
+        ({"technology__supply": "450 mV"}, (), "random noise 1 %"),
+        ({}, ("--model.plan.preset", "jia_2021"), "random noise 0.5625 %"),
+    ):
+        out = " ".join(asim("explain", "-c", written(**settings), *preset, *share).out.split())
+        assert f"{said}, nonlinear noise 0 % at count 0 (does not follow the supply); full scale" in out
+        assert "(0.8 of the supply)" in out
+    wrong = asim("explain", "-c", written(), "--model.plan.macro.full_scale_mv", "0.8 suply").error
+    assert "a positive number of mV, a share of the supply such as '0.8 of 900 mV', or null, got '0.8 suply'" in wrong
+    assert "random_noise 20 is 20 % of full scale" in asim("explain", "-c", written(), share[2], 20).out
+
+
 def test_what_a_chip_prints_and_leaves(asim: Asim) -> None:
     lines = asim(*QUICKSTART, "--chip", "17", *STATIC, "--format", "pdf").out.splitlines()
     table = [line.split() for line in lines if line.startswith("layer1.0.conv1")]

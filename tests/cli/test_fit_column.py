@@ -164,6 +164,33 @@ def test_fit_column_fits_all_converters_and_prints_their_spread(asim: Asim, fold
     assert "converter" not in asim("fit-column", "chip.csv", *FEWER, "--full_scale_mv", 310).out  # there is one
 
 
+def test_fit_column_names_wild_reads_and_prints_both_fits(asim: Asim, folder: Path) -> None:
+    codes = codes_of(0.2 + 0.95 * SHORT, 0.3, 50, 1)
+    codes[4, 7], codes[20, 9] = 29, 2
+    (folder / "chip.csv").write_text(reads_csv(codes))
+    said = asim("fit-column", "chip.csv", *FEWER).out
+    named = [
+        "chip.csv: 2 of 1,600 reads are wild (0.12 %), more than 6 robust deviations from the median of their count:",
+        "code 29 at count 4, code 2 at count 20",
+    ]
+    assert said.splitlines()[:2] == named
+    assert re.findall(r"\n(.*), (with|without) wild reads:\n.*, (\d+) reads", said) == [
+        ("the other fit", "with", "1600"), ("the fit of the settings below", "without", "1598"),
+    ]  # fmt: skip
+    macro = MacroConfig(**settings_said(said))
+    assert macro.column == "charge"
+    assert macro.random_noise_percent == pytest.approx(100 * 0.3 / 31, rel=0.05)
+    whole = asim("fit-column", "chip.csv", *FEWER, "--wild_reads", "true").out
+    assert whole.splitlines()[:2] == named
+    macro = MacroConfig(**settings_said(whole))
+    assert macro.column_args == {"file": "chip.csv", "wild_reads": True}
+    driven = "".join(f"\n{n},{line}" for n in (16, 31) for line in reads_csv(codes[: n + 1]).splitlines()[1:])
+    (folder / "chip.csv").write_text(f"driven,count,code{driven}")
+    said = asim("fit-column", "chip.csv", *FEWER).out
+    assert "3 of 2,450 reads are wild" in said
+    assert "code 29 at count 4 of driven rows 16, code 29 at count 4 of driven rows 31, code 2 at count 20" in said
+
+
 def voltages(offset: float) -> list[str]:
     """40 reads of each second count, 10 mV a code."""
     noise = np.random.default_rng(abs(int(100 * offset))).normal(0, 0.3, (32, 40))

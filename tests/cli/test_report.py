@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,23 @@ import pytest
 from asim_lightning.cli.report import targets_of
 from asim_lightning.evaluation.run import DOCUMENT, MAP, SETTINGS, Run
 from asim_lightning.evaluation.store import STORE, Store
+from asim_lightning.evaluation.stored_rows import insert
 from asim_lightning.evaluation.target import Target
 from tests.cli.conftest import Asim
 from tests.report.runs import MAPPED, doctor_document, spec_document
 
 
-def copied(sweep: Path, content: str) -> None:
-    """Put the sweep into the store a second time, with other documents."""
+def edited(sweep: Path, table: str, edit: Callable[[str], str], run: str | None = None) -> None:
+    """Change the JSON of a table, in place or for another run."""
     with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
-        store.execute("INSERT INTO points SELECT 'sweep-other', point, trials, result FROM points")
-        store.execute(f"INSERT INTO documents SELECT 'sweep-other', name, {content} FROM documents")
+        for own, *others, text, _ in store.execute(f"SELECT * FROM {table}").fetchall():
+            insert(store, table, run or own, *others, edit(text))
+
+
+def copied(sweep: Path) -> None:
+    """Put the sweep into the store a second time, with other weights."""
+    edited(sweep, "points", str, "sweep-other")
+    edited(sweep, "documents", lambda text: text.replace('"weights": "', '"weights": "f00'), "sweep-other")
 
 
 def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
@@ -28,24 +36,22 @@ def test_one_line_for_what_is_wrong(sweep: Path, asim: Asim) -> None:
     Path("empty").mkdir()
     assert "empty holds no run" in asim("report", "empty").error
     assert "must be an HTML file (.html or .htm), got x.pdf" in asim("report", sweep, "--output", "x.pdf").error
-    copied(sweep, 'replace(content, \'"weights": "\', \'"weights": "f00\')')
+    copied(sweep)
     others = sweep, sweep.with_name("sweep-other")
     assert "cannot be in this report: it is of resnet10t with weights" in asim("report", *others).error
     (sweep.parent / STORE).write_bytes(b"This was a store. " * 100)
-    damaged = "runs.sqlite is damaged (file is not a database); the command that wrote it computes it again"
+    damaged = "runs.sqlite is damaged (file is not a database); the command that wrote it keeps the rows"
     assert damaged in asim("report", sweep).error
     assert not list(Path.cwd().rglob("*.html"))
 
 
 def test_a_folder_leaves_out_runs_that_cannot_be_compared(sweep: Path, asim: Asim) -> None:
-    copied(sweep, 'replace(content, \'"weights": "\', \'"weights": "f00\')')
+    copied(sweep)
     said = asim("report", "runs/tiny").out
     assert "note     runs/tiny/sweep-other is left out: it is of resnet10t with weights" in said
     assert len(json.loads(Path("runs/tiny/report.json").read_text())["runs"]) == 1
-    with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
-        store.execute('UPDATE points SET result = replace(result, \'"shown_as": "percent"\', \'"is_share": true\')')
-        named = 'replace(result, \'"name": "accuracy"\', \'"name": "score"\')'
-        store.execute(f"UPDATE points SET result = {named} WHERE run = 'sweep-other'")
+    edited(sweep, "points", lambda text: text.replace('"shown_as": "percent"', '"is_share": true'))
+    edited(sweep, "points", lambda text: text.replace('"name": "accuracy"', '"name": "score"'), "sweep-other")
     assert "verdict  accuracy 99 %" in asim("report", sweep).out  # as an earlier version wrote it
     assert "it is of score of resnet10t with weights" in asim("report", sweep, sweep.with_name("sweep-other")).error
 
@@ -55,8 +61,7 @@ def test_one_line_for_json_that_no_study_wrote(sweep: Path, asim: Asim) -> None:
     folder = sweep.with_name("doctor-1")
     assert f"{folder} must hold results as a study writes them" in asim("report", folder).error
     for text in ("[1]", "{}", "null"):
-        with contextlib.closing(sqlite3.connect(sweep.parent / STORE)) as store, store:
-            store.execute("UPDATE points SET result = ?", [text])
+        edited(sweep, "points", lambda _, text=text: text)  # type: ignore[misc]
         assert f"{sweep} must hold results as a study writes them" in asim("report", sweep).error
 
 

@@ -135,7 +135,9 @@ def test_a_model_by_its_import_path() -> None:
     path = f"{__name__}.Flat"
     found = energy_model(Technology(energy_model=path, energy_model_args={"each": 3.0}))
     assert found.conversion(MacroConfig(), first(MacroConfig())).total == 9.0
-    with pytest.raises(ValueError, match=r"`technology.energy_model_args` does not fit the energy model .*'eech'"):
+    with pytest.raises(
+        ValueError, match=r"`technology.energy_model_args.eech` is no argument of the energy model .*did you mean each?"
+    ):
         energy_model(Technology(energy_model=path, energy_model_args={"eech": 3.0}))
     with pytest.raises(ValueError, match=r"`technology.energy_model` must be charge or an import path .*did you mean"):
         energy_model(Technology(energy_model="charg"))

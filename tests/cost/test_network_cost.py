@@ -137,6 +137,17 @@ def test_votes_cost_energy_and_time() -> None:
     assert voted.done.cycles * 8 == plain.done.cycles * (5 + 3 * 3)
 
 
+def test_the_bits_of_each_layer_s_adc_take_time_if_a_bit_has_a_time() -> None:
+    timed = Technology(cycle_ns=10, bit_ns=4)
+    few, many = costs(timed, adc_bits=6), costs(timed, adc_bits=10)
+    assert (few.latency, many.latency) == pytest.approx((few.done.cycles * 34e-9, few.done.cycles * 50e-9))
+    assert many.interval / few.interval == pytest.approx(50 / 34)
+    assert "; does not follow the supply; 4 ns a bit of the ADC" in str(many)
+    assert "; does not follow the supply, nor the bits of the ADC" in str(costs())
+    mixed = CostReport((*few.layers, *many.layers), timed)
+    assert mixed.latency == pytest.approx(few.latency + many.latency)
+
+
 def test_bits_encoding_rows_and_sharing() -> None:
     """Fewer ADC bits and longer digits cost less, idle rows cost as used ones, shared converters take turns."""
     plain = costs()

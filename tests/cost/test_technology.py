@@ -9,7 +9,7 @@ import pytest
 
 from asim_lightning.circuit.presets import preset, preset_names
 from asim_lightning.cost import PRESETS, Technology
-from asim_lightning.cost.technology import technology_preset
+from asim_lightning.cost.technology import SOURCES, technology_preset
 from asim_lightning.cost.validation import published_chips
 from asim_lightning.resources import shipped_folder
 
@@ -56,6 +56,16 @@ def test_macros_publish_what_the_model_is_fitted_to() -> None:
     assert len(seen) == 7
 
 
+def test_the_time_of_a_conversion_follows_the_bits_if_a_bit_has_a_time() -> None:
+    t = Technology(cycle_ns=10, bit_ns="4 ns")
+    assert [t.seconds(bits) for bits in (6, 10, None)] == pytest.approx([34e-9, 50e-9, 10e-9])
+    assert str(t) == "28 nm, 0.9 V, 10 ns a conversion and 4 ns a bit"
+    assert (t.source("bit_ns"), Technology().source("bit_ns")) == ("given", SOURCES["bit_ns"])
+    assert Technology().seconds(6) == Technology().seconds(10) == Technology(bit_ns=0).seconds(None)
+    with pytest.raises(ValueError, match=r"`technology.bit_ns` must be 0..1000000 ns, got -1"):
+        Technology(bit_ns=-1)
+
+
 def test_a_field_beside_a_preset_wins_and_is_given() -> None:
     t = Technology(preset="65nm", supply=0.8, adc_bit=50)
     assert (t.nanometres, t.volts, t.value("cell_area")) == (65.0, 0.8, 4.93)
@@ -93,7 +103,7 @@ def test_units_are_taken_and_give_the_number() -> None:
         ({"cycle_ns": float("nan")}, "`technology.cycle_ns` must be 0.01..1000000 ns, got nan"),
         ({"unit_capacitor": "1.5 nm"}, "`technology.unit_capacitor` must be 0.01..1000 fF, a number or with a unit"),
         ({"factor": "2 V"}, "`technology.factor` must be 1..100, got '2 V'"),
-        ({"columns": 2.5}, "`technology.columns` must be 1..65536, got 2.5"),
+        ({"columns": 2.5}, "`technology.columns` must be 1..65536 or null, got 2.5"),
         ({"adc_bit": True}, "`technology.adc_bit` must be 0..1000000 fF, got True"),
         (
             {"preset": "40nm"},

@@ -1,11 +1,14 @@
 """The energy model against published silicon."""
 
+from dataclasses import replace
 from importlib.resources import files
 from statistics import median
 
 import pytest
 
-from asim_lightning.cost import Technology
+from asim_lightning.circuit.presets import preset
+from asim_lightning.circuit.schedule import schedule
+from asim_lightning.cost import EnergyModel, Technology
 from asim_lightning.cost.technology import PRESETS
 from asim_lightning.cost.validation import CR_CIM, published_chips, validate_model
 
@@ -33,6 +36,31 @@ def test_the_fit_as_a_whole() -> None:
     assert found.typical_factor == pytest.approx(1.45, abs=0.05)
     assert (found.within(1.5), found.within(2.0)) == (9, 16)  # as README and `Technology` say
     assert found.within(1.0) == 0
+
+
+ONE_NUMBER = {
+    "c3sram_2020": (6, 1.0, 3.4), "choi_2022": (79, 0.85, None), "dct_ram_2022": (78, 0.8, None),
+    "jia_2020": (5, 0.85, None), "jia_2021": (25, 0.8, None), "lee_2021": (35, 0.9, None),
+    "pimca_2021": (36, 1.0, None), "wang_2022": (89, 1.1, None),
+}  # fmt: skip
+"""Index and supply of the row of each preset that is one; bits of its converter if a macro cannot have them."""
+
+
+@pytest.mark.parametrize("name", ONE_NUMBER)
+def test_a_preset_takes_the_energy_of_its_row(name: str) -> None:
+    index, supply, bits = ONE_NUMBER[name]
+    found, own = preset(name), Technology(name)
+    (chip,) = (each for each in published_chips() if (each.index, each.supply) == (index, supply))
+    macro = found.config()
+    cycle = schedule(macro, False)[0]
+    conversion = EnergyModel(own).conversion(macro, cycle)
+    row = (chip if bits is None else replace(chip, adc_bits=macro.adc_bits)).modelled(Technology())
+    assert chip.adc_bits == (bits or macro.adc_bits)
+    assert (conversion.adc, conversion.drivers) == pytest.approx((row.adc, row.drivers))
+    if own.value("unit_capacitor") is None:  # else the preset has the chip's own cell
+        assert conversion.array == pytest.approx(row.array)
+        assert conversion.total == pytest.approx(row.total)
+    assert own.source("columns").startswith(found.chip)
 
 
 def test_components_of_jia() -> None:

@@ -126,9 +126,18 @@ def test_no_number_of_adc_bits() -> None:
     )
 
 
+def test_a_full_scale_that_is_a_share_of_the_supply_says_so() -> None:
+    found = explain(MacroConfig(full_scale_mv="0.8 of 900 mV", random_noise="3.6 mV"))
+    assert "full scale 720 mV (0.8 of the supply)" in " ".join(str(found).split())
+    assert "at count 0 (does not follow the supply); full scale" in str(found)
+    assert [each.sigma_mv for each in found.cycles] == pytest.approx([3.6] * len(found.cycles))
+    assert "follow the supply" not in str(explain(MacroConfig()))  # without noise
+
+
 TEXT = """\
 W3A4, unsigned input, 31 rows, 5-bit ADC, 3 input bits a cycle, charge column
-random noise 0.5 %, nonlinear noise 0 % at count 0; full scale 800 mV; 1 digital level; mode of 3 votes in 2 levels
+random noise 0.5 %, nonlinear noise 0 % at count 0 (does not follow the supply); full scale 800 mV (does not follow the
+    supply); 1 digital level; mode of 3 votes in 2 levels
 
 weight  input          binary      full                     LSB  sigma  sigma  sigma            noise-
 bits    bits   cycles  weight     scale  domain   votes  counts    LSB      %     mV  P(wrong)  free

@@ -1,5 +1,6 @@
 """A trial is found by its key only, and what a process wrote is there whole or not at all."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -8,9 +9,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import numpy as np
 import pytest
 
 from asim_lightning.evaluation.results import Outcomes, Result
-from asim_lightning.evaluation.store import STORE, Store, unpacked
+from asim_lightning.evaluation.store import STORE, Store
+from asim_lightning.evaluation.stored_rows import insert, salvaged, unpacked
 
 WRITER = """
 import sys
@@ -152,56 +155,122 @@ def test_a_damaged_store_is_set_aside_and_never_overwritten(tmp_path: Path) -> N
     (tmp_path / STORE).write_text("no database, " * 100)
     with pytest.raises(ValueError, match=r"runs.sqlite is damaged .*not a database"):
         Store(tmp_path, read_only=True)
-    with pytest.raises(ValueError, match=r"is now .*runs.sqlite.damaged; run the command again"):
-        Store(tmp_path)
+    with pytest.warns(UserWarning, match=r"is now runs.sqlite.damaged: 0 rows are kept, others may be lost"):
+        store = Store(tmp_path)
     assert (tmp_path / f"{STORE}.damaged").read_text().startswith("no database")
-    Store(tmp_path).add("a", 0, outcomes())
+    store.add("a", 0, outcomes())
     assert Store(tmp_path).trial("a", 0) is not None
 
 
+POINT = asdict(Result({"adc_bits": 8}, "simulated", 2, 4, 0.5, 0.25, 0.75, 1.0, "exact"))
+
+
+CHANGES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "UPDATE points SET result = ?": (["trial", "document"], {"value": "{broken"}),
+    "UPDATE points SET result = replace(result, '0.25', '0.35')": (["trial", "document"], {}),
+    "UPDATE points SET result = CAST(? AS TEXT)": (["trial", "document"], {"value": b"\xff{}"}),
+    "UPDATE documents SET content = ?": (["trial", "point"], {"value": b"[" * 5000}),
+    "UPDATE trials SET outcomes = ?": (["point", "document"], {"value": "text"}),
+    "UPDATE trials SET trial = 1": (["point", "document"], {}),
+    "UPDATE trials SET seconds = 2": (["point", "document"], {}),
+    "DROP TABLE documents": (["trial", "point"], {}),
+    "ALTER TABLE trials RENAME COLUMN key TO name": (["trial", "point", "document"], {}),
+    "PRAGMA user_version = 2": (["trial", "point", "document"], {}),
+    "PRAGMA user_version = 7": (["trial", "point", "document"], {}),
+}
+
+
+def known(store: Store) -> list[str]:
+    """Which rows of `filled` are in a store; all others must not be."""
+    trial, samples = store.trial("a", 0), list(store.samples("a"))
+    assert trial is None or same(trial, outcomes())
+    assert store.trial("a", 1) is None
+    assert len(samples) == (trial is not None)
+    found = {
+        "trial": trial is not None,
+        "point": store.points("x") == [json.loads(json.dumps(POINT))],
+        "document": store.read("x", "y") == 3,
+    }
+    assert len(store.points("x")) == found["point"]
+    return [name for name, is_known in found.items() if is_known]
+
+
+def filled(folder: Path) -> Store:
+    store = Store(folder)
+    store.add("a", 0, outcomes())
+    store.keep_point("x", "p", 1, POINT)
+    store.write("x", "y", 3)
+    return store
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_store_with_other_content_keeps_its_other_rows(tmp_path: Path, change: str, is_open: bool) -> None:
+    kept, values = CHANGES[change]
+    store = filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
+        connection.execute(change, list(values.values()))
+    with pytest.raises(ValueError, match=r"runs.sqlite is damaged .* keeps the rows that can be read"):
+        known(Store(tmp_path, read_only=True))
+    lost = 3 - len(kept)
+    with pytest.warns(
+        UserWarning, match=f"{len(kept)} rows are kept, {lost} row{' is' if lost == 1 else 's are'} lost"
+    ):
+        assert known(store if is_open else Store(tmp_path)) == kept
+    assert {path.name for path in tmp_path.iterdir()} == {STORE, f"{STORE}.damaged"}
+    assert known(filled(tmp_path)) == ["trial", "point", "document"]
+    assert known(Store(tmp_path, read_only=True)) == ["trial", "point", "document"]
+
+
 @pytest.mark.parametrize(
-    ("change", "values"),
+    ("table", "values"),
     [
-        ("UPDATE points SET result = ?", ["{broken"]),
-        ("UPDATE documents SET content = ?", [b"[" * 5000]),
-        ("UPDATE trials SET outcomes = ?", ["text"]),
-        ("UPDATE trials SET outcomes = ?", [zlib.compress(b"abc")]),
-        ("UPDATE trials SET samples = ?", [zlib.compress(bytes(8 * (2**24 + 1)))]),
-        ("DROP TABLE documents", []),
-        ("ALTER TABLE trials RENAME COLUMN key TO name", []),
+        ("trials", ("a", 0, "p", zlib.compress(bytes(8)), zlib.compress(b"abc"), None, 1.0, "exact")),
+        ("trials", ("a", 0, "p", zlib.compress(bytes(16)), zlib.compress(bytes(4)), None, 1.0, "exact")),
+        ("trials", ("a", 0, "p", zlib.compress(bytes(8 * (2**24 + 1))), zlib.compress(bytes(4)), None, 1.0, "exact")),
+        ("points", ("x", "p", 1, "{broken")),
+        ("documents", ("x", "y", "[" * 5000)),
     ],
 )
-def test_a_store_with_other_content_is_set_aside(tmp_path: Path, change: str, values: list[Any]) -> None:
-    def read(read_only: bool = False) -> None:
-        store = Store(tmp_path, read_only)
-        assert store.trial("a", 0) is None or list(store.samples("a"))
-        assert len(store.points("x")) == len(store.documents_of("x", "y"))
-
-    store = Store(tmp_path)
-    store.add("a", 0, outcomes())
-    store.keep_point("x", "p", 1, {})
-    store.write("x", "y", {})
-    read()
+def test_rows_of_another_program_are_left_out(tmp_path: Path, table: str, values: tuple[Any, ...]) -> None:
+    store = filled(tmp_path)
     with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
-        connection.execute(change, values)
-    with pytest.raises(ValueError, match=r"runs.sqlite is damaged"):
-        read(read_only=True)
-    with pytest.raises(ValueError, match=r"is now .*runs.sqlite.damaged"):
-        read()
-    read()
+        insert(connection, table, *values)  # with its digest
+    kept = {"trials": ["point", "document"], "points": ["trial", "document"], "documents": ["trial", "point"]}[table]
+    with pytest.warns(UserWarning, match="2 rows are kept, 1 row is lost"):
+        assert known(store) == kept
 
 
-def test_a_trial_with_too_few_outcomes_is_not_known(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    for name, kind in {"outcomes": "<f4", "predictions": "<i4"}.items():
-        store.add("a", 0, outcomes())
-        store.add("a", 1, outcomes())
-        with closing(sqlite3.connect(store.path)) as connection, connection:
-            few = zlib.compress(np.ones(4, kind).tobytes())
-            connection.execute(f"UPDATE trials SET {name} = ? WHERE trial = 0", [few])
-        assert store.trial("a", 0) is None
-        assert [trial for _, trial, _ in store.samples("a")] == [1]
-        assert same(store.add("a", 0, outcomes(value=0.5)), outcomes(value=0.5))
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_costs_only_the_rows_whose_bytes_it_changes(tmp_path: Path, seed: int) -> None:
+    store, draws = Store(tmp_path), np.random.default_rng(seed)
+    written = {}
+    for trial in range(40):
+        size = int(draws.integers(5, 4000))  # some continue in other pages
+        values = draws.random(size).astype(np.float32)
+        written[trial] = Outcomes(np.arange(size), values, float(trial), "exact", draws.integers(0, 9, size))
+        store.add("a", trial, written[trial])
+    content = bytearray(store.path.read_bytes())
+    before, pages = bytes(content), len(content) // 4096
+    if seed % 3 == 0:
+        content[int(draws.integers(len(content)))] ^= 1 << int(draws.integers(8))
+    elif seed % 3 == 1:
+        at = 4096 * int(draws.integers(1, pages))
+        content[at : at + 4096] = bytes(4096)
+    else:
+        del content[int(draws.integers(4096, len(content))) :]
+    store.path.write_bytes(content)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = {trial: Store(tmp_path).trial("a", trial) for trial in written}
+    assert all(each is None or same(each, written[trial]) for trial, each in found.items())
+    lost = sum(each is None for each in found.values())
+    whole = {row[2] for row in salvaged(bytes(content)) if row[0] == "trials"}
+    assert whole == {trial for trial, each in found.items() if each is not None}
+    assert len(said) == (content != before and (tmp_path / f"{STORE}.damaged").exists())
+    assert not said or f"{lost} row{' is' if lost == 1 else 's are'} lost" in str(said[0].message)
+    assert seed % 3 or lost <= 1  # a flip
+    assert same(Store(tmp_path).add("b", 0, outcomes()), outcomes())
 
 
 def test_a_store_that_was_removed_is_not_begun_anew(tmp_path: Path) -> None:
@@ -216,8 +285,9 @@ def test_a_store_that_was_removed_is_not_begun_anew(tmp_path: Path) -> None:
 
 
 def test_tables_of_an_earlier_version_stay_and_are_not_read(tmp_path: Path) -> None:
-    Store(tmp_path).add("a", 0, outcomes())
     with sqlite3.connect(tmp_path / STORE) as connection:
+        connection.execute("CREATE TABLE trials (key TEXT, trial INTEGER)")
+        connection.execute("INSERT INTO trials VALUES ('a', 0)")
         connection.execute("PRAGMA user_version = 1")
     store = Store(tmp_path)
     assert store.earlier_version == 1
@@ -243,7 +313,8 @@ def test_a_locked_or_other_store_is_no_damage(tmp_path: Path, monkeypatch: pytes
             opened.add("a", 1, outcomes())
         connection.execute("ROLLBACK")
         assert Store(tmp_path).trial("a", 0) is not None
+        connection.execute("DROP TABLE points")
         connection.execute("PRAGMA user_version = 7")
-    with pytest.raises(ValueError, match="must be of version 2, got 7"):
+    with pytest.raises(ValueError, match="must be of version 3, got 7"):
         Store(tmp_path)
     assert list(tmp_path.glob("*.damaged")) == []

@@ -13,6 +13,7 @@ from asim_lightning.circuit import MacroConfig
 from asim_lightning.cost import Technology
 from asim_lightning.evaluation.results import Result
 from asim_lightning.evaluation.run import read_run
+from asim_lightning.exploration.axes import base_macro
 from asim_lightning.exploration.corners import Corners
 from asim_lightning.exploration.publish import differences, publish, publish_search
 from asim_lightning.exploration.runner import Work
@@ -61,6 +62,35 @@ def test_each_corner_is_compared_with_the_first(tmp_path: Path) -> None:
         change = by_corner[each.after].accuracy - by_corner["tt"].accuracy
         assert each.change.mean == pytest.approx(change)
     assert differences_text("corner", steps).startswith("Changes from corner tt to each other one, in pairs")
+
+
+def test_a_full_scale_that_is_a_share_follows_the_supply_of_a_corner() -> None:
+    given = {
+        "tt": {},
+        "low": {"technology.supply": "720 mV"},
+        "own": {"technology.supply": 0.72, "macro.full_scale_mv": 9},
+    }
+    corners, share = Corners.read(given), MacroConfig(full_scale_mv="0.8 of 900 mV", random_noise="3.6 mV")
+    found = corners.following(share)
+    assert found.fields["tt"] == {}
+    assert found.fields["low"] == {"full_scale_mv": 576, "technology.supply": "720 mV"}
+    assert found.fields["own"]["full_scale_mv"] == 9
+    assert share.with_fields(**found.of_macro("low")).random_noise_percent == 0.625
+    assert corners.following(MacroConfig(full_scale_mv=720)) == corners
+
+
+def test_corners_by_supply_compute_the_same_only_if_the_full_scale_does_not_follow(tmp_path: Path) -> None:
+    given = {"tt": None, "low": {"technology.supply": 0.45}}
+    numbers, said = [], []
+    for name, scale in (("fixed", 100.0), ("share", "0.1 of 1 V")):
+        made = work(tmp_path / name, given, NOISY.with_fields(random_noise="2 mV", full_scale_mv=scale))
+        made = replace(made, corners=made.corners.following(base_macro(made.model)))
+        asked = open_sweep(made, SweepSettings({"rows": [MACRO.rows]}, trials=1))
+        run = asked.run()
+        numbers.append(len({point.point for point in run.points}))
+        said.append("do not follow the supply" in publish(run, asked, "tiny"))
+    assert numbers == [1, 2]
+    assert said == [True, False]
 
 
 def test_an_axis_wins_over_a_corner() -> None:

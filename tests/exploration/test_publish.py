@@ -78,7 +78,7 @@ NAMED = "random_noise 0.3, votes {}; random_noise 0.3, votes {}"
 def test_points_of_an_axis_that_does_nothing_are_named(votes: list[int], note: str | None) -> None:
     noises = [0.3] if len(votes) == 2 else [0.3, 0]
     rows = rows_of(grid(random_noise=noises, votes=votes))
-    found = _equal_points([replace(row, point=str(row.axes["random_noise"])) for row in rows])
+    found = _equal_points([replace(row, point=str(row.axes["random_noise"])) for row in rows], {})
     assert found == ([] if note is None else ["", f"note     these points compute the same: {note}"])
 
 
