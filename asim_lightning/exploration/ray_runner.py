@@ -62,8 +62,9 @@ class RayRunner(Runner):
             self.workers = self._fitting(resources, on_gpu)
             # torch's threads read it when torch loads: see cli/main.py
             waits = {"env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}}
-            lives = {"max_restarts": -1, "max_task_retries": MOST_DEATHS}
-            kind = ray.remote(num_cpus=threads, num_gpus=int(on_gpu), runtime_env=waits, **lives)(Worker)
+            kind = ray.remote(
+                num_cpus=threads, num_gpus=int(on_gpu), max_restarts=-1, max_task_retries=MOST_DEATHS, runtime_env=waits
+            )(Worker)
             idle = [kind.remote(*package) for _ in range(self.workers)]
             return work(lambda trials: _computed(trials, idle, advance))
 
