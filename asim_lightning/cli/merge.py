@@ -14,7 +14,6 @@ from jsonargparse import Namespace
 from asim_lightning.circuit.units import share_of_supply, supply_share
 from asim_lightning.cli.command_line import load_yaml, read_file_or_text, read_text, shorter_path
 from asim_lightning.cli.setting_names import Names, arguments_of, class_of
-from asim_lightning.cost import Technology
 
 Level: TypeAlias = list[tuple[str, Any]]
 _CLASS, _ARGUMENTS, _OTHERS = "class_path", "init_args", "dict_kwargs"
@@ -196,6 +195,8 @@ def settle_full_scale(config: Namespace, recipes: Sequence[Mapping[str, Any]], p
             macro[_FULL_SCALE] = values.get("low") if isinstance(values, Mapping) else next(iter(values))
     share = supply_share(macro.get(_FULL_SCALE))
     if share is not None and share[1] is None:
+        from asim_lightning.cost import Technology  # few recipes give a share of a supply
+
         own, given = config.get("technology"), {"preset": preset}
         for key, value in (pair for recipe in recipes for pair in recipe.items()):
             root, _, name = str(key).partition(".")
